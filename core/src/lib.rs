@@ -1,7 +1,16 @@
 //! The sans-IO core of countersign, the authenticated front door for WebSockets: bytes in, bytes
 //! out, time as an argument. No socket, file, clock, thread or entropy call is made here.
 
+pub mod config;
+pub mod connection;
 pub mod entropy;
+pub mod gateway;
+pub mod job;
+pub mod leg;
+pub mod note;
 pub mod reason;
 pub mod secret;
 pub mod time;
+pub mod timers;
+
+mod buffer;

@@ -1,0 +1,142 @@
+//! Bytes that wait for the operating system to take them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// Payloads from this size on are kept as they are instead of being copied behind what waits, in bytes.
+const COPY_LIMIT: usize = 4 * 1024;
+
+/// A buffer that has grown beyond this is given back when it is empty, in bytes.
+const KEEP_CAPACITY: usize = 1024;
+
+/// The bytes that wait to be written to a leg: small ones side by side, large ones as they came.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    parts: VecDeque<Part>,
+    /// Bytes of the first part that were taken already.
+    taken: usize,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Part {
+    Shared(Bytes),
+    Own(Vec<u8>),
+}
+
+impl Part {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
+impl Outgoing {
+    /// Returns the number of bytes that wait.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Says whether nothing waits.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Lets `write` append bytes behind what waits already.
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if !matches!(self.parts.back(), Some(Part::Own(_))) {
+            self.parts.push_back(Part::Own(Vec::new()));
+        }
+        if let Some(Part::Own(tail)) = self.parts.back_mut() {
+            let before = tail.len();
+            write(tail);
+            self.len += tail.len().saturating_sub(before);
+        }
+    }
+
+    /// Appends `payload`, without a copy if it is large.
+    pub(crate) fn push(&mut self, payload: Bytes) {
+        if payload.len() < COPY_LIMIT {
+            self.append(|tail| tail.extend_from_slice(&payload));
+        } else {
+            if self.len == 0 {
+                self.parts.clear();
+            }
+            self.len += payload.len();
+            self.parts.push_back(Part::Shared(payload));
+        }
+    }
+
+    /// Returns the next bytes to write; empty only if nothing waits.
+    pub(crate) fn chunk(&self) -> &[u8] {
+        self.parts
+            .front()
+            .and_then(|part| part.bytes().get(self.taken..))
+            .unwrap_or_default()
+    }
+
+    /// Forgets the first `n` bytes: the operating system has them.
+    pub(crate) fn advance(&mut self, n: usize) {
+        let mut left = n.min(self.len);
+        self.len -= left;
+        while left > 0 {
+            let step = left.min(self.chunk().len());
+            self.taken += step;
+            left -= step;
+            while self.chunk().is_empty() && self.parts.len() > 1 {
+                self.parts.pop_front();
+                self.taken = 0;
+            }
+        }
+        if self.len == 0 {
+            self.clear();
+        }
+    }
+
+    /// Forgets everything that waits, and gives large buffers back.
+    pub(crate) fn clear(&mut self) {
+        self.taken = 0;
+        self.len = 0;
+        match self.parts.pop_front() {
+            Some(Part::Own(mut own)) if own.capacity() <= KEEP_CAPACITY => {
+                own.clear();
+                self.parts.clear();
+                self.parts.push_back(Part::Own(own));
+            }
+            Some(_) | None => self.parts = VecDeque::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_in_order_whatever_the_steps() {
+        for step in [1, 3, 1000, 5000, 100_000] {
+            let mut out = Outgoing::default();
+            let mut expected = Vec::new();
+            for (i, size) in [3, 5000, 0, 7, 4096, 4096, 1, 9000].into_iter().enumerate() {
+                let payload = vec![u8::try_from(i).unwrap_or(0); size];
+                expected.extend_from_slice(&payload);
+                out.push(Bytes::from(payload));
+            }
+            let mut got = Vec::new();
+            while !out.is_empty() {
+                let n = out.chunk().len().min(step);
+                assert!(n > 0, "bytes wait, so there is a next chunk");
+                got.extend_from_slice(&out.chunk()[..n]);
+                out.advance(n);
+                assert_eq!(out.len(), expected.len() - got.len());
+            }
+            assert_eq!(got, expected);
+            assert!(out.chunk().is_empty());
+            out.push(Bytes::from(vec![7; COPY_LIMIT]));
+            assert_eq!(out.chunk().len(), COPY_LIMIT);
+        }
+    }
+}

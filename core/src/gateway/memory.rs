@@ -1,0 +1,91 @@
+//! The memory that large messages share, so that many peers cannot each announce the largest one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::bells::Bell;
+
+/// The shared memory for messages of one gateway.
+#[derive(Debug)]
+pub(crate) struct Memory(Mutex<Table>);
+
+#[derive(Debug)]
+struct Table {
+    free: usize,
+    waiting: VecDeque<Weak<Bell>>,
+}
+
+/// The most connections that are rung when memory comes back; others look again when their stall
+/// timer ends. A connection waits here at most once.
+const WAITING_LIMIT: usize = 4096;
+
+impl Memory {
+    /// A pool of `bytes`.
+    pub(crate) fn new(bytes: usize) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Table {
+            free: bytes,
+            waiting: VecDeque::new(),
+        })))
+    }
+
+    /// Takes `bytes`; if there are not that many, `bell` rings when some came back.
+    pub(crate) fn claim(self: &Arc<Self>, bytes: usize, bell: &Arc<Bell>) -> Option<MemoryClaim> {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = table.free.checked_sub(bytes) {
+            table.free = left;
+            drop(table);
+            return Some(MemoryClaim {
+                memory: Arc::clone(self),
+                bytes,
+            });
+        }
+        let known = table
+            .waiting
+            .iter()
+            .any(|other| other.as_ptr() == Arc::as_ptr(bell));
+        if !known && table.waiting.len() < WAITING_LIMIT {
+            table.waiting.push_back(Arc::downgrade(bell));
+        }
+        None
+    }
+
+    /// Returns how many bytes are free.
+    pub(crate) fn free(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).free
+    }
+}
+
+/// Memory that a message may use. Dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct MemoryClaim {
+    memory: Arc<Memory>,
+    bytes: usize,
+}
+
+impl Drop for MemoryClaim {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut table = self.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
+            table.free += self.bytes;
+            std::mem::take(&mut table.waiting)
+        };
+        for bell in waiting.iter().filter_map(Weak::upgrade) {
+            bell.ring();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_comes_back() {
+        let (memory, bell) = (Memory::new(100), Arc::new(Bell::default()));
+        let held = memory.claim(80, &bell);
+        assert!(held.is_some() && memory.claim(30, &bell).is_none());
+        drop(held);
+        assert_eq!(memory.free(), 100);
+        assert!(memory.claim(100, &bell).is_some());
+    }
+}
