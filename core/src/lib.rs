@@ -2,6 +2,7 @@
 //! out, time as an argument. No socket, file, clock, thread or entropy call is made here.
 
 pub mod entropy;
+pub mod http;
 pub mod reason;
 pub mod secret;
 pub mod time;
