@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod job;
 pub mod leg;
 pub mod note;
+pub mod http;
 pub mod reason;
 pub mod secret;
 pub mod time;
