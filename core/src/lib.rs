@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod connection;
+pub mod auth;
 pub mod entropy;
 pub mod gateway;
 pub mod job;
