@@ -9,6 +9,9 @@ use serde::Serialize;
 /// How many characters of a peer's or an author's text a message quotes.
 const QUOTED_CHARACTERS: usize = 64;
 
+/// How many known names a hint considers, so that a file full of errors is still judged at once.
+const HINTED_NAMES: usize = 500;
+
 /// The path that stands for the file's outermost value.
 pub(super) const ROOT: &str = "$";
 
@@ -183,7 +186,8 @@ pub(super) fn nearest<'n>(given: &str, known: impl IntoIterator<Item = &'n str>)
     let folded = given.to_ascii_lowercase();
     known
         .into_iter()
-        .filter(|name| name.len() <= QUOTED_CHARACTERS)
+        .take(HINTED_NAMES)
+        .filter(|name| name.len().abs_diff(given.len()) <= 3 * sane)
         .map(|name| (strsim::osa_distance(&folded, &name.to_ascii_lowercase()), name))
         .filter(|(distance, name)| *distance <= sane && *distance < name.len())
         .min()

@@ -229,7 +229,7 @@ fn read_fault(error: &io::Error, limit: usize) -> String {
          folder)"
             .to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        "the file must not be read: give this user the right to read it".to_owned()
+        "permission denied: give the server's user the right to read the file".to_owned()
     } else if error.kind() == io::ErrorKind::FileTooLarge {
         format!("the file is too large: at most {limit} bytes are read")
     } else if error.kind() == io::ErrorKind::IsADirectory {

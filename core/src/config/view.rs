@@ -179,6 +179,23 @@ impl<'d> View<'d> {
         self.item(name)?.object()
     }
 
+    /// Returns the object `name`, or `none` in its place if it is absent.
+    pub(super) fn object_or<'e>(&self, name: &str, none: &'e Object<'e>) -> View<'e>
+    where
+        'd: 'e,
+    {
+        let absent = || View {
+            object: none,
+            path: member_path(&self.path, name),
+            source: self.source,
+            rows: match self.row(name).map(|row| row.kind) {
+                Some(Kind::Object(rows)) => [rows, &[]],
+                Some(_) | None => [&[], &[]],
+            },
+        };
+        self.object(name).unwrap_or_else(absent)
+    }
+
     /// Returns the one member of an object that has exactly one, with its name as the table has it.
     pub(super) fn single(&self) -> Option<(&'static str, Item<'d>)> {
         let [property] = self.object.properties.as_slice() else {

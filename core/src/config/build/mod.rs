@@ -7,6 +7,9 @@ mod service;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jsonc_parser::ast::Object;
+use jsonc_parser::common::Range;
+
 use super::error::{Place, hint, quote};
 use super::model::{Limits, Realm, Server, Service};
 use super::shape::Report;
@@ -84,10 +87,8 @@ impl Builder<'_, '_> {
     }
 
     fn limits(&mut self, top: &View<'_>) -> Option<Limits> {
-        // Without the member an empty object stands in its place: every default applies.
-        let Some(view) = top.object("limits") else {
-            return default_limits();
-        };
+        let none = NO_MEMBERS;
+        let view = top.object_or("limits", &none);
         let limits = limits(&view)?;
         if limits.head_bytes < limits.request_line_bytes {
             let member = ["headBytes", "requestLineBytes"].map(|name| view.item(name));
@@ -138,24 +139,17 @@ impl Builder<'_, '_> {
     }
 }
 
+/// What stands in the place of an absent object: every default applies.
+const NO_MEMBERS: Object<'static> = Object {
+    range: Range { start: 0, end: 0 },
+    properties: Vec::new(),
+};
+
 /// What a name refers to.
 #[derive(Clone, Copy)]
 enum Known {
     Realms,
     Services,
-}
-
-/// Returns the limits of a file that has none.
-fn default_limits() -> Option<Limits> {
-    use std::path::Path;
-
-    use super::error::ROOT;
-    use super::members::LIMITS;
-    use super::source::Source;
-
-    let source = Source::new(Path::new(""), "{}");
-    let empty = source.parse().ok()?;
-    limits(&View::top(&empty, ROOT, &source, LIMITS)?)
 }
 
 fn limits(view: &View<'_>) -> Option<Limits> {

@@ -1,10 +1,10 @@
 //! Servers: addresses, certificate, hosts and the services behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::super::address;
-use super::super::model::{HostEntry, Server, Service};
+use super::super::model::{Accept, HostEntry, Server, Service};
 use super::super::view::Item;
 use super::{Builder, Known};
 
@@ -81,9 +81,7 @@ impl Builder<'_, '_> {
                 Vec::new()
             }
         };
-        for accept in own.flat_map(|service| &service.accept) {
-            add_host(&mut hosts, accept.host.as_deref(), &accept.place);
-        }
+        add_hosts(&mut hosts, own.flat_map(|service| &service.accept));
         if let Some(item) = view.item("hosts").filter(|_| hosts.is_empty()) {
             self.report.add(
                 item.place(),
@@ -106,20 +104,26 @@ impl Builder<'_, '_> {
     }
 }
 
-/// Adds the host of an absolute `accept` URL unless the list has it. It is added without its port:
-/// a request for another port is 403 (SPEC R2), not a host that is unknown.
-fn add_host(hosts: &mut Vec<HostEntry>, host: Option<&str>, place: &super::super::Place) {
-    let Some(host) = host else { return };
-    let known =
-        |entry: &HostEntry| address::host(&entry.text).is_ok_and(|known| known == (host.to_owned(), None));
-    if !hosts.iter().any(known) {
-        let text = host.to_owned();
-        let place = place.clone();
-        hosts.push(HostEntry { text, place });
+/// Adds the hosts of absolute `accept` URLs that the list does not have. They are added without
+/// their port: a request for another port is 403 (SPEC R2), not a host that is unknown.
+fn add_hosts<'a>(hosts: &mut Vec<HostEntry>, accepts: impl Iterator<Item = &'a Accept>) {
+    let plain = |entry: &HostEntry| match address::host(&entry.text) {
+        Ok((name, None)) => Some(name),
+        Ok((_, Some(_))) | Err(_) => None,
+    };
+    let mut known: BTreeSet<String> = hosts.iter().filter_map(plain).collect();
+    for accept in accepts {
+        if let Some(host) = &accept.host
+            && known.insert(host.clone())
+        {
+            let text = host.clone();
+            let place = accept.place.clone();
+            hosts.push(HostEntry { text, place });
+        }
     }
 }
 
 /// Says whether only this machine reaches `address`.
-pub(super) fn is_loopback(address: SocketAddr) -> bool {
+fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::config::members;
+use crate::config::table::{Kind, Row, State};
 
 #[test]
 fn m10_an_unknown_member_has_its_place_and_the_nearest_name() {
@@ -262,4 +264,82 @@ fn lists_are_not_empty_and_have_no_repetitions() {
         "realms.demo.challenges[1]",
         "the same scheme as entry 0",
     );
+}
+
+/// Collects the names of all members that can be used. Those of an object with exactly one member
+/// are read by that rule and not by name.
+fn usable(kind: Kind, names: &mut BTreeSet<&'static str>) {
+    let mut rows = |rows: &'static [Row]| {
+        for row in rows.iter().filter(|row| row.state == State::Built) {
+            names.insert(row.name);
+            usable(row.kind, names);
+        }
+    };
+    match kind {
+        Kind::Object(members) => rows(members),
+        Kind::Single(members) => members.iter().for_each(|row| usable(row.kind, names)),
+        Kind::Tagged(tagged) => {
+            rows(tagged.common);
+            tagged.variants.iter().for_each(|variant| rows(variant.rows));
+        }
+        Kind::List { of, .. } | Kind::OneOrMany(of) | Kind::Map { of, .. } => usable(*of, names),
+        Kind::Text(_)
+        | Kind::Boolean
+        | Kind::Count { .. }
+        | Kind::Number(_)
+        | Kind::Duration { .. }
+        | Kind::File
+        | Kind::Word(_) => {}
+    }
+}
+
+#[test]
+fn no_member_of_the_tables_is_silently_ignored() {
+    let readers = [
+        include_str!("../build/mod.rs"),
+        include_str!("../build/realm.rs"),
+        include_str!("../build/server.rs"),
+        include_str!("../build/service.rs"),
+    ];
+    let mut names = BTreeSet::new();
+    usable(Kind::Object(members::TOP), &mut names);
+    assert!(names.len() > 60);
+    for name in names {
+        let quoted = format!("\"{name}\"");
+        assert!(
+            readers.iter().any(|text| text.contains(&quoted)),
+            "nothing reads {name}"
+        );
+    }
+}
+
+#[test]
+fn damaged_files_never_panic() {
+    let text = good().to_string();
+    let junk: Vec<char> = "{}[]\",:\\0e.-/*x\u{e4}\n".chars().collect();
+    let mut state = 1u64;
+    let mut below = |bound: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(state >> 33).unwrap() % bound
+    };
+    for _ in 0..3_000 {
+        let mut damaged: Vec<char> = text.chars().collect();
+        for _ in 0..=below(3) {
+            let at = below(damaged.len());
+            match below(3) {
+                0 => drop(damaged.remove(at)),
+                1 => damaged.insert(at, junk[below(junk.len())]),
+                _ => damaged[at] = junk[below(junk.len())],
+            }
+        }
+        let damaged: String = damaged.into_iter().collect();
+        if let Err(errors) = Config::parse(&damaged, Path::new(FILE)) {
+            assert!(
+                errors
+                    .iter()
+                    .all(|e| e.line >= 1 && e.column >= 1 && !e.path.is_empty())
+            );
+            assert_eq!(errors.to_string().lines().count(), errors.as_slice().len());
+        }
+    }
 }
