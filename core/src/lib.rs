@@ -8,8 +8,10 @@ pub mod gateway;
 pub mod job;
 pub mod leg;
 pub mod note;
+pub mod ops;
 pub mod reason;
 pub mod secret;
+pub mod service;
 pub mod time;
 pub mod timers;
 
