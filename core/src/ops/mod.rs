@@ -2,4 +2,5 @@
 //! demo.
 
 pub mod args;
+pub mod demo;
 pub mod log;
