@@ -10,8 +10,10 @@ pub mod job;
 pub mod leg;
 pub mod note;
 pub mod http;
+pub mod ops;
 pub mod reason;
 pub mod secret;
+pub mod service;
 pub mod time;
 pub mod timers;
 

@@ -4,6 +4,7 @@ mod admission;
 mod bells;
 mod memory;
 mod slots;
+pub(crate) mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;

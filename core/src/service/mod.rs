@@ -1,0 +1,3 @@
+//! What a socket or a path is for.
+
+pub mod page;
