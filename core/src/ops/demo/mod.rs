@@ -8,9 +8,8 @@ use std::time::Duration;
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::config::MemoryFiles;
+use crate::config::{MemoryFiles, Page};
 use crate::secret::Secret;
-use crate::service::page::Page;
 use crate::time::Now;
 
 /// How long the demo's token is good for: a working day, and not the next one.
