@@ -1,7 +1,7 @@
 //! The `WWW-Authenticate` lines of R4 and the error parameters of R5.
 
 use crate::config::Scheme;
-use crate::http::reply::quoted;
+use crate::http::quoted;
 
 /// What a realm answers with when it refuses.
 #[derive(Clone, Debug)]
