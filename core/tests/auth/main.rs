@@ -5,3 +5,4 @@ mod claims;
 mod fixtures;
 mod keyset;
 mod token;
+mod wycheproof;
