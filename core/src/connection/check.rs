@@ -109,7 +109,11 @@ impl Connection {
         let State::Checking(checking) = &mut self.state else {
             return;
         };
-        if !checking.waiting.as_ref().is_some_and(|(claim, _)| claim.is_granted()) {
+        if !checking
+            .waiting
+            .as_ref()
+            .is_some_and(|(claim, _)| claim.is_granted())
+        {
             return;
         }
         if let Some((claim, task)) = checking.waiting.take() {
@@ -262,10 +266,18 @@ fn authorize(service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refu
         };
         (reply, reason)
     };
-    if !service.require_roles.iter().all(|role| grant.roles.contains(role)) {
+    if !service
+        .require_roles
+        .iter()
+        .all(|role| grant.roles.contains(role))
+    {
         return Err(refuse(None, Reason::MissingRole));
     }
-    if !service.require_scopes.iter().all(|scope| grant.scopes.contains(scope)) {
+    if !service
+        .require_scopes
+        .iter()
+        .all(|scope| grant.scopes.contains(scope))
+    {
         let challenge = realm.challenges.insufficient_scope(&service.require_scopes);
         return Err(refuse(challenge, Reason::MissingScope));
     }
@@ -285,7 +297,10 @@ fn choose(wish: &Wished) -> Result<Option<String>, Refusal> {
     let bad_upgrade = (Reply::closing(Status::BadRequest), Reason::BadUpgrade);
     if service.require_subprotocol {
         let supported = service.subprotocols.join(", ");
-        return Err((bad_upgrade.0.field("Sec-WebSocket-Protocol", supported), bad_upgrade.1));
+        return Err((
+            bad_upgrade.0.field("Sec-WebSocket-Protocol", supported),
+            bad_upgrade.1,
+        ));
     }
     match &wish.marker {
         Marker::None => Ok(None),

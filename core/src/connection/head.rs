@@ -6,7 +6,7 @@ use super::answer::Asked;
 use super::{Connection, State};
 use crate::auth::present::{Conflict, Presentation, present};
 use crate::config::{CONTENT_SECURITY_POLICY, Page};
-use crate::http::{FieldError, Method, Origin, Reply, RequestHead, Scan, Status, upgrade};
+use crate::http::{FieldError, HeadError, Method, Origin, Reply, RequestHead, Scan, Status, upgrade};
 use crate::reason::Reason;
 use crate::rules::{Found, Service, Target};
 use crate::time::Now;
@@ -59,9 +59,11 @@ impl Connection {
                 match scanner.finish() {
                     Ok(head) => self.judge(now, &head, request),
                     Err(error) => {
-                        let reason = match error.status() {
-                            Status::NotImplemented => Reason::BadMethod,
-                            _ => Reason::BadRequest,
+                        let unknown_method = matches!(error, HeadError::UnknownMethod);
+                        let reason = if unknown_method {
+                            Reason::BadMethod
+                        } else {
+                            Reason::BadRequest
                         };
                         let asked = Asked::unreadable(request);
                         self.answer(now, &asked, Reply::bad_head(error), reason);
@@ -78,7 +80,12 @@ impl Connection {
         };
         if scanner.has_bytes() {
             let asked = Asked::unreadable(self.request_id());
-            self.answer(now, &asked, Reply::closing(Status::RequestTimeout), Reason::BadRequest);
+            self.answer(
+                now,
+                &asked,
+                Reply::closing(Status::RequestTimeout),
+                Reason::BadRequest,
+            );
         } else {
             self.begin_close(now);
         }
@@ -96,7 +103,12 @@ impl Connection {
         }
         if eof && has_bytes {
             let asked = Asked::unreadable(self.request_id());
-            self.answer(now, &asked, Reply::closing(Status::BadRequest), Reason::BadRequest);
+            self.answer(
+                now,
+                &asked,
+                Reply::closing(Status::BadRequest),
+                Reason::BadRequest,
+            );
         } else if (eof || (self.gateway().is_draining() && self.requests > 0)) && !has_bytes {
             self.begin_close(now);
         }
@@ -110,7 +122,10 @@ impl Connection {
                 let (reply, reason) = if self.gateway().is_draining() {
                     (Reply::new(Status::ServiceUnavailable), Reason::Draining)
                 } else {
-                    (Reply::new(Status::Ok).content("text/plain; charset=utf-8", &b"ok\n"[..]), Reason::Granted)
+                    (
+                        Reply::new(Status::Ok).content("text/plain; charset=utf-8", &b"ok\n"[..]),
+                        Reason::Granted,
+                    )
                 };
                 self.answer(now, &asked, reply.field("Cache-Control", "no-store"), reason);
             }
@@ -164,9 +179,16 @@ impl Connection {
         if !head.wants_websocket() {
             return Err((Reply::upgrade_required(), Reason::BadUpgrade));
         }
-        let lenient = service.realm.as_ref().is_some_and(|realm| realm.lenient_subprotocol_token);
-        let mut upgrade = if lenient { upgrade::check_lenient(head) } else { upgrade::check(head) }
-            .map_err(|error| (Reply::bad_upgrade(error), Reason::BadUpgrade))?;
+        let lenient = service
+            .realm
+            .as_ref()
+            .is_some_and(|realm| realm.lenient_subprotocol_token);
+        let mut upgrade = if lenient {
+            upgrade::check_lenient(head)
+        } else {
+            upgrade::check(head)
+        }
+        .map_err(|error| (Reply::bad_upgrade(error), Reason::BadUpgrade))?;
         // Neither answer depends on a credential, so none is looked at.
         if self.gateway().is_draining() {
             return Err(self.draining());

@@ -208,7 +208,9 @@ impl Connection {
         let State::Serving(serving) = &mut self.state else {
             return;
         };
-        let close = serving.socket.call(now, &mut self.legs, |service, context| service.leg(context, leg, event));
+        let close = serving.socket.call(now, &mut self.legs, |service, context| {
+            service.leg(context, leg, event)
+        });
         if let Some(close) = close {
             self.end_socket(now, close);
         }
@@ -221,7 +223,9 @@ impl Connection {
             return;
         };
         if serving.session.is_blocked() {
-            self.with_session(now, |session, memory, legs, on_event| session.retry(memory, legs, on_event));
+            self.with_session(now, |session, memory, legs, on_event| {
+                session.retry(memory, legs, on_event)
+            });
         }
         let State::Serving(serving) = &self.state else {
             return;
@@ -234,7 +238,11 @@ impl Connection {
                 return self.end_socket(now, close);
             }
             let by_wall = deadline.moment(now);
-            let at = if by_wall.after(CLOCK_SLACK) < deadline.at { by_wall } else { deadline.at };
+            let at = if by_wall.after(CLOCK_SLACK) < deadline.at {
+                by_wall
+            } else {
+                deadline.at
+            };
             self.timers.set(Timer::Expiry, at);
         }
         if draining {

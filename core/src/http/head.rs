@@ -1,6 +1,8 @@
 //! Finds the end of a request head in bytes that arrive in any portions, and refuses at the first
 //! byte that no head may have.
 
+use std::fmt;
+
 use zeroize::{Zeroize, Zeroizing};
 
 use super::error::{HeadError, Part};
@@ -121,6 +123,13 @@ pub struct HeadScanner {
     /// Where in the head the minor digit of the version stands.
     minor_at: usize,
     buffer: HeadBuffer,
+}
+
+/// Shows how much has arrived, never what.
+impl fmt::Debug for HeadScanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeadScanner({} bytes)", self.kept)
+    }
 }
 
 impl HeadScanner {
