@@ -2,4 +2,6 @@
 //! demo.
 
 pub mod args;
+pub mod faults;
 pub mod log;
+pub mod program;
