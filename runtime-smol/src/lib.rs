@@ -10,6 +10,24 @@ mod files;
 mod server;
 mod stream;
 
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+use countersign_core::gateway::Capacity;
+
 pub use clock::Clock;
 pub use files::SystemFiles;
 pub use server::{Listeners, Log, Options, Server};
+
+/// The default of `limits.connections`: an idle TLS connection takes some 10 KiB here.
+const CONNECTIONS: usize = 100_000;
+
+/// Returns what this runtime tells the core of itself and its machine.
+pub fn capacity() -> Capacity {
+    Capacity {
+        cores: available_parallelism().map_or(1, NonZero::get),
+        connections: CONNECTIONS,
+        // Timers, wake-ups and jobs take none.
+        descriptors_per_connection: 1,
+    }
+}
