@@ -64,12 +64,7 @@ pub(crate) fn serve(config: Option<PathBuf>, listen: Option<SocketAddr>, queue: 
     }
 }
 
-fn run(
-    config: Option<PathBuf>,
-    listen: Option<SocketAddr>,
-    clock: Clock,
-    log: &Log,
-) -> Result<(), Failure> {
+fn run(config: Option<PathBuf>, listen: Option<SocketAddr>, clock: Clock, log: &Log) -> Result<(), Failure> {
     let (path, mut files, demo): (_, Box<dyn Files + Send>, _) = match &config {
         Some(path) => (path.clone(), Box::new(SystemFiles), None),
         None => {

@@ -2,6 +2,7 @@
 //! demo.
 
 pub mod args;
+pub mod demo;
 pub mod faults;
 pub mod log;
 pub mod program;
