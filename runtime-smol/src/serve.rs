@@ -153,9 +153,9 @@ fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
-        ..limit.clone()
+        ..limit
     };
-    let limit = if setrlimit(Resource::Nofile, raised.clone()).is_ok() {
+    let limit = if setrlimit(Resource::Nofile, raised).is_ok() {
         raised
     } else {
         limit
