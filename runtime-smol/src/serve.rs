@@ -91,7 +91,6 @@ fn run(config: Option<PathBuf>, listen: Option<SocketAddr>, clock: Clock, log: &
     let options = Options {
         clock,
         log: Arc::clone(log),
-        threads: thread::available_parallelism()?,
         config,
         files,
     };
