@@ -1,6 +1,7 @@
 //! What the programs do alike around their runtimes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::PanicHookInfo;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,9 @@ use crate::config::{Config, ConfigErrors, Files};
 use crate::entropy::Seed;
 use crate::gateway::{Capacity, Gateway, Listener};
 use crate::note::Note;
+
+/// Where the demo listens unless the operator says otherwise.
+pub const DEMO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 
 /// Returns the line that `version` prints, without its end.
 pub fn version(program: &str) -> String {
@@ -33,6 +37,15 @@ pub fn listening(listener: &Listener, address: SocketAddr) -> Note {
     Note::Listening {
         server: Arc::clone(&listener.id),
         url: format!("{scheme}://{address}"),
+    }
+}
+
+/// Returns the note about a panic: where it happened, never its message, which may hold what a
+/// peer sent. It is to be logged by another thread: the one that panicked may hold the log's lock.
+pub fn panicked(info: &PanicHookInfo<'_>) -> Note {
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    Note::Warning {
+        message: format!("panicked at {place}: this is a bug, please report it"),
     }
 }
 
