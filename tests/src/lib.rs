@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod client;
+pub mod keys;
 pub mod random;
 pub mod sim;
 pub mod watched;
+pub mod world;
