@@ -6,5 +6,6 @@ pub mod client;
 pub mod keys;
 pub mod random;
 pub mod sim;
+pub mod suite;
 pub mod watched;
 pub mod world;

@@ -18,8 +18,8 @@ pub enum Received {
 
 /// A client's end of a stream.
 pub trait Link: Debug {
-    /// Writes all of `bytes`, as one write.
-    fn send(&mut self, bytes: &[u8]);
+    /// Writes all of `bytes`, as one write. Says whether the stream still took them.
+    fn send(&mut self, bytes: &[u8]) -> bool;
     /// Shuts down writing.
     fn half_close(&mut self);
     /// Resets the stream.

@@ -46,6 +46,15 @@ impl Client {
         self.link.send(&frame.masked());
     }
 
+    /// Writes the same bytes again and again without reading, until the stream takes no more.
+    pub fn flood(&mut self, bytes: &[u8], times: usize) {
+        for _ in 0..times {
+            if !self.link.send(bytes) {
+                return;
+            }
+        }
+    }
+
     /// Shuts down writing.
     pub fn half_close(&mut self) {
         self.link.half_close();

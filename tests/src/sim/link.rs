@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_core::leg::Leg;
 
-use super::{End, Sim, Stuck};
+use super::{End, Sim, Speaks, Stuck};
 use crate::client::{Link, Received};
 
 /// A client's end of a simulated stream: reading from it makes time pass.
@@ -18,17 +18,15 @@ pub struct SimLink {
 
 impl SimLink {
     /// Opens a stream to a server; over a limit it is closed at once.
-    pub fn open(sim: &Rc<RefCell<Sim>>, server: usize, speaks_tls: bool) -> Self {
-        let line = sim.borrow_mut().accept(server, None, speaks_tls);
+    pub fn open(sim: &Rc<RefCell<Sim>>, server: usize, speaks: Speaks) -> Self {
+        let line = sim.borrow_mut().accept(server, None, speaks);
         Self { sim: Rc::clone(sim), line }
     }
 }
 
 impl Link for SimLink {
-    fn send(&mut self, bytes: &[u8]) {
-        if let Some(line) = self.line {
-            self.sim.borrow_mut().write(line, Leg::CLIENT, bytes);
-        }
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        self.line.is_some_and(|line| self.sim.borrow_mut().write(line, Leg::CLIENT, bytes))
     }
 
     fn half_close(&mut self) {

@@ -43,6 +43,20 @@ const REFRESH: Duration = Duration::from_secs(2);
 /// How long a simulated TLS handshake takes.
 const HANDSHAKE: Duration = Duration::from_millis(3);
 
+/// The port that every simulated server has.
+pub const PORT: u16 = 8443;
+
+/// What a client speaks, whatever the server expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// TLS.
+    Tls,
+    /// Plain text.
+    Plain,
+    /// Not a word.
+    Nothing,
+}
+
 /// Why a run ended without what was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stuck {
@@ -160,15 +174,15 @@ impl Sim {
         self.collect_rings();
     }
 
-    /// Accepts a stream on a server; `None` if the gateway has no room for it. `spoken` says what
-    /// the client speaks: TLS on a plain listener, or the reverse, fails as it does in the world.
-    pub fn accept(&mut self, server: usize, from: Option<IpAddr>, speaks_tls: bool) -> Option<u64> {
+    /// Accepts a stream on a server; `None` if the gateway has no room for it. Plain text
+    /// on a TLS listener fails in the handshake, as it does in the world.
+    pub fn accept(&mut self, server: usize, from: Option<IpAddr>, speaks: Speaks) -> Option<u64> {
         let line = self.lines.len() as u64 + 1;
         let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let admission = self.gateway.admit(from, self.now)?;
         let listener = self.gateway.listeners().into_iter().find(|l| l.server == server)?;
         let port = 40_000 + (line % 20_000) as u16;
-        let local = SocketAddr::new(listener.address.ip(), 8443);
+        let local = SocketAddr::new(listener.address.ip(), PORT);
         let peer = Peer { server, remote: SocketAddr::new(from, port), local };
         let mut watched = Watched::new(Connection::client(admission, peer, self.now));
         let rung = Arc::clone(&self.rung);
@@ -176,10 +190,10 @@ impl Sim {
         let tls = if listener.tls { Tls::Pending } else { Tls::Open };
         let streams = BTreeMap::from([(Leg::CLIENT, Stream::new(tls, None))]);
         self.lines.insert(line, Line { watched: Some(watched), streams, armed: None });
-        if listener.tls && speaks_tls {
-            self.later(HANDSHAKE, Event::Secured(line, Leg::CLIENT));
-        } else if listener.tls {
-            self.later(HANDSHAKE, Event::Broken(line, Leg::CLIENT));
+        match speaks {
+            Speaks::Tls if listener.tls => self.later(HANDSHAKE, Event::Secured(line, Leg::CLIENT)),
+            Speaks::Plain if listener.tls => self.later(HANDSHAKE, Event::Broken(line, Leg::CLIENT)),
+            Speaks::Tls | Speaks::Plain | Speaks::Nothing => {}
         }
         self.tend(line);
         Some(line)

@@ -8,7 +8,6 @@ mod socket;
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub use setup::{ALICE, BJORN, BOB, FILE, Setup};
 
+use countersign_core::config::{Config, ConfigErrors};
 use countersign_core::entropy::Seed;
 use countersign_core::gateway::{Capacity, Gateway};
 use countersign_core::note::{Closed, Decision, Note};
@@ -25,7 +25,7 @@ use real::Real;
 
 use crate::client::Client;
 use crate::keys::Token;
-use crate::sim::{Habits, Sim, SimLink, Transcript};
+use crate::sim::{self, Habits, Sim, SimLink, Speaks, Transcript};
 
 /// How long anything may take in a real world before a row gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -117,11 +117,19 @@ fn said(panic: &(dyn Any + Send)) -> String {
 
 /// A gateway as all tests make it: two processors, a fixed seed.
 ///
-/// # Panics
-/// If the files that the configuration names are wrong.
-pub fn gateway(config: countersign_core::config::Config) -> Arc<Gateway> {
+/// # Errors
+/// What is wrong in the files that the configuration names.
+pub fn try_gateway(config: Config) -> Result<Arc<Gateway>, ConfigErrors> {
     let capacity = Capacity { cores: 2, connections: 2_000, descriptors_per_connection: 1 };
-    Gateway::new(config, Seed::new([7; 32]), capacity).unwrap_or_else(|errors| panic!("{errors}"))
+    Gateway::new(config, Seed::new([7; 32]), capacity)
+}
+
+/// A gateway of a right configuration.
+///
+/// # Panics
+/// If the files that it names are wrong.
+pub fn gateway(config: Config) -> Arc<Gateway> {
+    try_gateway(config).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 /// A running gateway with its servers.
@@ -156,7 +164,23 @@ impl Stage {
     fn link(&self, server: usize, tls: bool) -> Client {
         match &self.running {
             Running::Real(real) => Client::new(real.link(server, tls)),
-            Running::Sim(sim) => Client::new(Box::new(SimLink::open(sim, server, tls))),
+            Running::Sim(sim) => Client::new(Box::new(SimLink::open(sim, server, if tls { Speaks::Tls } else { Speaks::Plain }))),
+        }
+    }
+
+    /// Opens a stream to the first server and says nothing at all.
+    pub fn connect_silent(&self) -> Client {
+        match &self.running {
+            Running::Real(real) => Client::new(real.link(0, false)),
+            Running::Sim(sim) => Client::new(Box::new(SimLink::open(sim, 0, Speaks::Nothing))),
+        }
+    }
+
+    /// Returns the port of a server, as its clients write it.
+    pub fn port(&self, server: usize) -> u16 {
+        match &self.running {
+            Running::Real(real) => real.address(server).port(),
+            Running::Sim(_) => sim::PORT,
         }
     }
 
@@ -165,14 +189,6 @@ impl Stage {
         match &self.running {
             Running::Real(real) => Arc::clone(real.gateway()),
             Running::Sim(sim) => Arc::clone(sim.borrow().gateway()),
-        }
-    }
-
-    /// Returns the address of a server, where there is one.
-    pub fn address(&self, server: usize) -> Option<SocketAddr> {
-        match &self.running {
-            Running::Real(real) => Some(real.address(server)),
-            Running::Sim(_) => None,
         }
     }
 
@@ -247,6 +263,11 @@ impl Stage {
             assert!(!late, "{what} did not come about");
             self.pass(GLANCE);
         }
+    }
+
+    /// Returns how often new rules were refused.
+    pub fn reload_failures(&self) -> usize {
+        self.notes().iter().filter(|note| matches!(note, Note::ReloadFailed(_))).count()
     }
 
     /// Waits for the `count`-th decision and returns all so far.

@@ -64,6 +64,11 @@ impl Setup {
             .file("secret.key", keys::SECRET)
     }
 
+    /// Returns the lines of the tests' users.
+    pub const fn passwords() -> &'static str {
+        PASSWORDS
+    }
+
     /// Puts a file beside the configuration, in place of one of that name.
     #[must_use]
     pub fn file(mut self, name: &str, bytes: impl AsRef<[u8]>) -> Self {

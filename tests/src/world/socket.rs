@@ -21,13 +21,12 @@ pub(super) enum Socket {
 impl Socket {
     pub(super) fn plain(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self::Plain(stream)
+        Self::Plain(prepared(stream))
     }
 
     pub(super) fn tls(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
+        let stream = prepared(stream);
         let name = ServerName::try_from("localhost").unwrap();
         let session = ClientConnection::new(certificate::client(), name).unwrap();
         Self::Tls(Box::new(StreamOwned::new(session, stream)))
@@ -49,14 +48,14 @@ impl Socket {
 }
 
 impl Link for Socket {
-    fn send(&mut self, bytes: &[u8]) {
+    fn send(&mut self, bytes: &[u8]) -> bool {
         // A server that has had enough closes while the client still writes: what it answered is
         // what counts, and reading finds it.
         let written = match self {
             Self::Plain(stream) => stream.write_all(bytes),
             Self::Tls(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
         };
-        written.ok();
+        written.is_ok()
     }
 
     fn half_close(&mut self) {
@@ -93,4 +92,10 @@ impl Link for Socket {
             }
         }
     }
+}
+
+fn prepared(stream: TcpStream) -> TcpStream {
+    stream.set_nodelay(true).unwrap();
+    stream.set_write_timeout(Some(super::PATIENCE)).unwrap();
+    stream
 }
