@@ -1,37 +1,96 @@
-//! One socket's whole life: upgrade, credential check, service, close.
+//! One socket's whole life: upgrade, credential check, service, close. One file per state.
 
+mod answer;
+mod check;
+mod close;
 mod contract;
+mod head;
+mod serve;
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
 pub use contract::{Input, Peer, Step, Wait};
 
-use crate::gateway::Admission;
+use self::check::Checking;
+use self::close::Closing;
+use self::serve::Serving;
+use crate::gateway::{Admission, Gateway};
+use crate::http::{HeadLimits, HeadScanner};
+use crate::job::Job;
 use crate::leg::Leg;
+use crate::legs::{HIGH_WATER, LegAction, Legs};
+use crate::note::Note;
+use crate::rules::{Rules, Server};
+use crate::service::LegEvent;
 use crate::time::{Moment, Now};
+use crate::timers::{Timer, Timers};
 
 /// One socket's whole life: upgrade, credential check, service, close. Made at accept, before TLS.
 #[derive(Debug)]
 pub struct Connection {
     admission: Admission,
-    _peer: Peer,
-    out: crate::buffer::Outgoing,
-    eof: bool,
-    hung_up: bool,
-    over: bool,
+    rules: Arc<Rules>,
+    peer: Peer,
+    legs: Legs,
+    timers: Timers,
+    notes: VecDeque<Note>,
+    job: Option<Job>,
+    state: State,
+    /// Bytes behind the head that is being answered. At most one read, since none follows until they are used.
+    pending: Vec<u8>,
+    /// Heads that were answered.
+    requests: u32,
+    /// 401s that were answered.
+    attempts: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A request head is awaited or arriving.
+    Head(HeadScanner),
+    /// The credential is being checked.
+    Checking(Box<Checking>),
+    /// The WebSocket is open.
+    Serving(Box<Serving>),
+    /// Everything was answered; what is left is to end the stream without losing the answer.
+    Closing(Closing),
+    /// Over.
+    Closed,
 }
 
 impl Connection {
     /// A connection that `peer` has opened.
-    pub fn client(admission: Admission, peer: Peer, _now: Now) -> Self {
+    pub fn client(admission: Admission, peer: Peer, now: Now) -> Self {
+        let rules = admission.gateway().rules();
+        let mut timers = Timers::default();
+        // One time for all that comes before the answer: a silent TLS handshake ends by it too.
+        timers.set(Timer::Head, now.at.after(rules.limits.head_timeout));
+        let state = match rules.servers.get(peer.server) {
+            Some(_) => State::Head(Self::scanner(&rules)),
+            None => State::Closed,
+        };
         Self {
             admission,
-            _peer: peer,
-            out: crate::buffer::Outgoing::default(),
-            eof: false,
-            hung_up: false,
-            over: false,
+            rules,
+            peer,
+            legs: Legs::new(),
+            timers,
+            notes: VecDeque::new(),
+            job: None,
+            state,
+            pending: Vec::new(),
+            requests: 0,
+            attempts: 0,
         }
+    }
+
+    fn scanner(rules: &Rules) -> HeadScanner {
+        HeadScanner::new(HeadLimits {
+            request_line: rules.limits.request_line_bytes,
+            head: rules.limits.head_bytes,
+        })
     }
 
     /// Stores what the core wakes when another connection or the gateway has something for this
@@ -41,48 +100,239 @@ impl Connection {
     }
 
     /// Takes in what happened. A peer's mistake is a transition, never an error.
-    pub fn handle(&mut self, _now: Now, input: Input<'_>) {
-        match input {
-            Input::Data(_, bytes) => self.out.append(|o| o.extend_from_slice(bytes)),
-            Input::Sent(_, n) => self.out.advance(n),
-            Input::Eof(_) => {
-                self.eof = true;
-                if self.hung_up {
-                    self.over = true;
-                }
-            }
-            Input::Broken(..) => self.over = true,
-            Input::Secured(..) | Input::Dialed(..) | Input::Computed(_) => {}
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        if matches!(self.state, State::Closed) {
+            return;
         }
+        match input {
+            Input::Secured(Leg::CLIENT, _) => {}
+            Input::Data(Leg::CLIENT, bytes) => self.client_data(now, bytes),
+            Input::Eof(Leg::CLIENT) => self.client_eof(now),
+            Input::Broken(Leg::CLIENT, _) => self.client_gone(now),
+            Input::Sent(leg, n) => self.sent(now, leg, n),
+            Input::Computed(computed) => self.computed(now, computed),
+            Input::Secured(leg, info) => self.leg_event(now, leg, LegEvent::Secured(info)),
+            Input::Data(leg, bytes) => self.leg_event(now, leg, LegEvent::Data(bytes)),
+            Input::Eof(leg) => {
+                if let Some(state) = self.legs.get_mut(leg) {
+                    state.eof = true;
+                }
+                self.leg_event(now, leg, LegEvent::Eof);
+            }
+            Input::Broken(leg, why) => {
+                self.leg_event(now, leg, LegEvent::Broken(why));
+                self.legs.forget(leg);
+            }
+            Input::Dialed(leg, Ok(opened)) => {
+                if let Some(state) = self.legs.get_mut(leg) {
+                    state.open = true;
+                }
+                self.leg_event(now, leg, LegEvent::Opened(opened));
+            }
+            Input::Dialed(leg, Err(why)) => {
+                self.leg_event(now, leg, LegEvent::Failed(why));
+                self.legs.forget(leg);
+            }
+        }
+        self.watch_stall(now);
     }
 
     /// Fires due timers, collects what others left, and says what to do next. To be called until
     /// it answers [`Step::Wait`] or [`Step::Closed`].
-    pub fn step(&mut self, _now: Now) -> Step<'_> {
-        if self.over {
+    pub fn step(&mut self, now: Now) -> Step<'_> {
+        self.tick(now);
+        if let Some(note) = self.notes.pop_front() {
+            return Step::Note(note);
+        }
+        if let Some(action) = self.legs.next_action() {
+            return match action {
+                LegAction::Dial(dial) => Step::Dial(dial),
+                LegAction::Secure(leg, tls) => Step::Secure(leg, tls),
+                LegAction::Drop(leg) => Step::Drop(leg),
+            };
+        }
+        if let Some(job) = self.job.take() {
+            return Step::Compute(job);
+        }
+        if matches!(self.state, State::Closed) {
             return Step::Closed;
         }
-        if self.eof && !self.hung_up {
-            self.hung_up = true;
-            self.over = true;
-            return Step::Hangup(Leg::CLIENT);
+        if let Some(leg) = self.legs.next_hangup() {
+            return Step::Hangup(leg);
         }
         Step::Wait(Wait(self))
     }
 
+    fn gateway(&self) -> &Arc<Gateway> {
+        self.admission.gateway()
+    }
+
+    /// Returns the server; there is one while the state is not [`State::Closed`].
+    fn server(&self) -> Option<&Server> {
+        self.rules.servers.get(self.peer.server)
+    }
+
+    /// What is due by time or by somebody else's doing.
+    fn tick(&mut self, now: Now) {
+        while !matches!(self.state, State::Closed)
+            && let Some(timer) = self.timers.take_due(now.at)
+        {
+            self.fire(now, timer);
+        }
+        match &self.state {
+            State::Head(_) => self.tick_head(now),
+            State::Checking(_) => self.tick_check(),
+            State::Serving(_) => self.tick_serve(now),
+            State::Closing(_) => self.tick_close(),
+            State::Closed => {}
+        }
+        self.watch_stall(now);
+    }
+
+    fn fire(&mut self, now: Now, timer: Timer) {
+        match timer {
+            Timer::Head => self.head_is_late(now),
+            Timer::KeepAlive => self.begin_close(now),
+            Timer::Check => self.check_is_late(now),
+            Timer::Idle => self.look_for_idleness(now),
+            Timer::Ping => self.look_for_life(now),
+            Timer::Memory => self.end_socket(now, crate::ws::Close::SlowConsumer),
+            Timer::Stall => self.stalled(now),
+            Timer::Close => self.close_is_late(),
+            // Expiry is judged by both clocks at every tick; no service has a dial limit of its own.
+            Timer::Expiry | Timer::Dial => {}
+        }
+    }
+
+    fn client_data(&mut self, now: Now, bytes: &[u8]) {
+        match &mut self.state {
+            State::Head(_) if self.pending.is_empty() => self.head_bytes(now, bytes),
+            State::Head(_) | State::Checking(_) => self.pending.extend_from_slice(bytes),
+            State::Serving(_) => self.serve_bytes(now, bytes),
+            State::Closing(closing) => {
+                if closing.discard(bytes.len()) {
+                    self.state = State::Closed;
+                }
+            }
+            State::Closed => {}
+        }
+        self.use_pending(now);
+    }
+
+    /// Goes on with bytes that could not be used when they came.
+    fn use_pending(&mut self, now: Now) {
+        while !self.pending.is_empty() {
+            match &self.state {
+                State::Head(_) if self.legs.client().out.len() < HIGH_WATER => {
+                    let bytes = std::mem::take(&mut self.pending);
+                    self.head_bytes(now, &bytes);
+                }
+                State::Serving(_) => {
+                    let bytes = std::mem::take(&mut self.pending);
+                    self.serve_bytes(now, &bytes);
+                }
+                State::Head(_) | State::Checking(_) => return,
+                State::Closing(_) | State::Closed => self.pending = Vec::new(),
+            }
+        }
+    }
+
+    fn client_eof(&mut self, now: Now) {
+        if let Some(client) = self.legs.get_mut(Leg::CLIENT) {
+            client.eof = true;
+        }
+        match &self.state {
+            // 101 to a peer that cannot answer a ping is of no use, but a refusal is read.
+            State::Head(_) | State::Checking(_) | State::Closing(_) | State::Closed => {}
+            State::Serving(_) => {
+                self.socket_ended(now, 1006, "");
+                self.begin_close(now);
+            }
+        }
+    }
+
+    /// The client's stream is gone in both directions.
+    fn client_gone(&mut self, now: Now) {
+        self.socket_ended(now, 1006, "");
+        self.over();
+    }
+
+    /// Ends the connection at once.
+    fn over(&mut self) {
+        self.legs.let_go_of_others();
+        self.legs.client_out().clear();
+        self.timers.stop_all();
+        self.job = None;
+        self.pending = Vec::new();
+        self.state = State::Closed;
+    }
+
+    fn sent(&mut self, now: Now, leg: Leg, n: usize) {
+        let Some(state) = self.legs.get_mut(leg) else {
+            return;
+        };
+        state.out.advance(n);
+        if leg == Leg::CLIENT {
+            let waiting = state.out.len();
+            self.timers.stop(Timer::Stall);
+            if let State::Serving(serving) = &mut self.state {
+                serving.settle(waiting);
+            }
+            self.use_pending(now);
+        }
+    }
+
+    /// Runs the stall timer exactly while something waits for the client.
+    fn watch_stall(&mut self, now: Now) {
+        match &self.state {
+            State::Head(_) | State::Checking(_) | State::Serving(_) => {
+                if self.legs.client().out.is_empty() {
+                    self.timers.stop(Timer::Stall);
+                } else if self.timers.get(Timer::Stall).is_none() {
+                    let at = now.at.after(self.rules.limits.stall_timeout);
+                    self.timers.set(Timer::Stall, at);
+                }
+            }
+            // The close timer bounds everything that is left.
+            State::Closing(_) | State::Closed => self.timers.stop(Timer::Stall),
+        }
+    }
+
+    /// The client has taken nothing of what waits for it.
+    fn stalled(&mut self, now: Now) {
+        match &self.state {
+            State::Serving(_) => self.end_socket(now, crate::ws::Close::SlowConsumer),
+            State::Head(_) | State::Checking(_) | State::Closing(_) | State::Closed => self.over(),
+        }
+    }
+
     fn deadline(&self) -> Option<Moment> {
-        None
+        self.timers.next()
     }
 
-    fn wants_read(&self, _leg: Leg) -> bool {
-        !self.eof && self.out.len() < 65536
+    fn wants_read(&self, leg: Leg) -> bool {
+        let below = self.legs.client().out.len() < HIGH_WATER;
+        if leg != Leg::CLIENT {
+            return below && self.legs.get(leg).is_some_and(|state| state.open && !state.eof);
+        }
+        if self.legs.client().eof {
+            return false;
+        }
+        match &self.state {
+            State::Head(_) => below && self.pending.is_empty(),
+            // A reset shows only to who reads; what follows the head waits, at most one read of it.
+            State::Checking(_) => self.pending.is_empty(),
+            State::Serving(serving) => below && serving.wants_read(),
+            State::Closing(_) => true,
+            State::Closed => false,
+        }
     }
 
-    fn outgoing(&self, _leg: Leg) -> &[u8] {
-        self.out.chunk()
+    fn outgoing(&self, leg: Leg) -> &[u8] {
+        self.legs.get(leg).map_or(&[], |state| state.out.chunk())
     }
 
     fn legs(&self) -> impl Iterator<Item = Leg> + use<'_> {
-        std::iter::once(Leg::CLIENT)
+        self.legs.all()
     }
 }

@@ -1,0 +1,606 @@
+//! Log lines: one a note, whole, in order, from a bounded queue that never makes anybody wait.
+
+use std::io::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::config::{ConfigError, ConfigErrors};
+use crate::http::date::rfc3339;
+use crate::note::{Closed, Decision, Note};
+use crate::time::Now;
+
+/// How many bytes of lines wait before `decision` and `closed` lines are dropped: some 4000
+/// requests, a few seconds of a disk that does not answer.
+pub const QUEUE_BYTES: usize = 1024 * 1024;
+
+/// How many bytes of lines wait before any line is dropped. What is not made by a request is
+/// rare, so this is only reached when nobody takes lines any more.
+pub const HARD_QUEUE_BYTES: usize = 2 * QUEUE_BYTES;
+
+/// Where a value that a peer can make is cut, in bytes (R10).
+const VALUE_BYTES: usize = 256;
+
+/// Where a text of our own or of the operating system is cut, in bytes.
+const MESSAGE_BYTES: usize = 4096;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One readable line.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How severe an event is, most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something was refused or broke.
+    Error,
+    /// The operator should look.
+    Warn,
+    /// The ordinary course.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+impl Level {
+    /// Every level, most severe first.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Warn, Self::Info, Self::Debug];
+
+    /// Returns the level as it stands on the command line and in JSON lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Error => "ERROR",
+            Self::Warn => "WARN",
+            Self::Info => "INFO",
+            Self::Debug => "DEBUG",
+        }
+    }
+}
+
+/// Lines between those who have something to say and the one thread that writes.
+#[derive(Debug)]
+pub struct LogQueue {
+    format: Format,
+    level: Level,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    dropped: u64,
+}
+
+impl LogQueue {
+    /// An empty queue of lines that look like `format` and are at least as severe as `level`.
+    pub fn new(format: Format, level: Level) -> Self {
+        Self {
+            format,
+            level,
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Queues the line of `note`, or drops and counts it if the queue is full. Returns whether the
+    /// writer has to be woken: it emptied the queue and may sleep. Never waits for the writer.
+    pub fn push(&self, note: &Note, now: Now) -> bool {
+        let (_, level) = name_and_level(note);
+        // Whoever starts the program waits for this line, so no level hides it.
+        if level > self.level && !matches!(note, Note::Listening { .. }) {
+            return false;
+        }
+        let limit = match note {
+            Note::Decision(_) | Note::Closed(_) => QUEUE_BYTES,
+            Note::Listening { .. }
+            | Note::Reloaded
+            | Note::ReloadFailed(_)
+            | Note::ConfigRefused(_)
+            | Note::OverLimit { .. }
+            | Note::LogDropped { .. }
+            | Note::AcceptFailed { .. }
+            | Note::Panicked
+            | Note::Draining
+            | Note::Warning { .. } => HARD_QUEUE_BYTES,
+        };
+        let mut waiting = self.lock();
+        let before = waiting.lines.len();
+        if before < limit {
+            write_note(&mut waiting.lines, self.format, note, now);
+        }
+        if before >= limit || waiting.lines.len() > limit {
+            waiting.lines.truncate(before);
+            waiting.dropped += 1;
+        }
+        before == 0 && !waiting.lines.is_empty()
+    }
+
+    /// Takes all lines that wait, in order; empty if there are none. If lines were dropped since
+    /// the last time, the last line says how many.
+    pub fn take(&self, now: Now) -> Vec<u8> {
+        let mut waiting = self.lock();
+        let mut lines = std::mem::take(&mut waiting.lines);
+        let dropped = std::mem::take(&mut waiting.dropped);
+        drop(waiting);
+        if dropped > 0 && self.level >= Level::Warn {
+            write_note(&mut lines, self.format, &Note::LogDropped { count: dropped }, now);
+        }
+        lines
+    }
+
+    /// Says whether no line waits.
+    pub fn is_empty(&self) -> bool {
+        self.lock().lines.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // The lines are plain bytes: whoever panicked in here left at worst half a line.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const fn name_and_level(note: &Note) -> (&'static str, Level) {
+    match note {
+        Note::Decision(_) => ("decision", Level::Info),
+        Note::Closed(_) => ("closed", Level::Info),
+        Note::Listening { .. } => ("listening", Level::Info),
+        Note::Reloaded => ("reloaded", Level::Info),
+        Note::ReloadFailed(_) => ("reload_failed", Level::Error),
+        Note::ConfigRefused(_) => ("config_error", Level::Error),
+        Note::OverLimit { .. } => ("over_limit", Level::Warn),
+        Note::LogDropped { .. } => ("log_dropped", Level::Warn),
+        Note::AcceptFailed { .. } => ("accept_failed", Level::Warn),
+        Note::Panicked => ("panicked", Level::Error),
+        Note::Draining => ("draining", Level::Info),
+        Note::Warning { .. } => ("warning", Level::Warn),
+    }
+}
+
+fn write_note(out: &mut Vec<u8>, format: Format, note: &Note, now: Now) {
+    match (note, format) {
+        (Note::ConfigRefused(errors), Format::Text) => write_error_lines(out, errors, ""),
+        (Note::ConfigRefused(errors), Format::Json) => {
+            for error in errors {
+                out.extend_from_slice(error.to_json().as_bytes());
+                out.push(b'\n');
+            }
+        }
+        (Note::ReloadFailed(errors), Format::Text) => {
+            let start = format!("{} {} reload_failed ", rfc3339(now.unix), Level::Error.label());
+            write_error_lines(out, errors, &start);
+        }
+        (
+            Note::ReloadFailed(_)
+            | Note::Decision(_)
+            | Note::Closed(_)
+            | Note::Listening { .. }
+            | Note::Reloaded
+            | Note::OverLimit { .. }
+            | Note::LogDropped { .. }
+            | Note::AcceptFailed { .. }
+            | Note::Panicked
+            | Note::Draining
+            | Note::Warning { .. },
+            _,
+        ) => {
+            let mut line = Line::begin(out, format, note, now);
+            write_members(&mut line, note);
+            line.end();
+        }
+    }
+}
+
+fn write_members(line: &mut Line<'_>, note: &Note) {
+    match note {
+        Note::Decision(decision) => write_decision(line, decision),
+        Note::Closed(closed) => write_closed(line, closed),
+        Note::Listening { server, url } => {
+            line.string("server", server);
+            line.message("url", url);
+        }
+        Note::ReloadFailed(errors) => {
+            let objects: Vec<String> = errors.iter().map(ConfigError::to_json).collect();
+            line.raw("errors", &format!("[{}]", objects.join(",")));
+        }
+        Note::OverLimit { count } | Note::LogDropped { count } => line.number("count", *count),
+        Note::AcceptFailed { server, error } => {
+            line.string("server", server);
+            line.message("error", error);
+        }
+        Note::Warning { message } => line.message("message", message),
+        // The first two have lines of their own; the others have no members.
+        Note::ConfigRefused(_) | Note::Reloaded | Note::Panicked | Note::Draining => {}
+    }
+}
+
+fn write_decision(line: &mut Line<'_>, decision: &Decision) {
+    line.number("status", u64::from(decision.status));
+    line.string("reason", decision.reason.code());
+    line.string("server", &decision.server);
+    line.optional("service", decision.service.as_deref());
+    line.optional("realm", decision.realm.as_deref());
+    line.optional("subject", decision.subject.as_deref());
+    line.optional("carrier", decision.carrier.as_deref());
+    line.optional("scheme", decision.scheme.as_deref());
+    line.optional("method", decision.method);
+    line.optional("path", decision.path.as_deref());
+    if !decision.params.is_empty() {
+        line.list("params", &decision.params);
+    }
+    line.string("peer", &decision.peer.to_string());
+    line.string("request", &hex(decision.request.0));
+}
+
+fn write_closed(line: &mut Line<'_>, closed: &Closed) {
+    line.number("code", u64::from(closed.code));
+    line.string("reason", &closed.reason);
+    line.string("server", &closed.server);
+    line.string("service", &closed.service);
+    let milliseconds = u64::try_from(closed.duration.as_millis()).unwrap_or(u64::MAX);
+    line.number("duration_ms", milliseconds);
+    line.number("messages_in", closed.messages_in);
+    line.number("messages_out", closed.messages_out);
+    line.number("bytes_in", closed.bytes_in);
+    line.number("bytes_out", closed.bytes_out);
+    line.string("request", &hex(closed.request.0));
+}
+
+/// The errors as `FILE:LINE:COLUMN: PATH: MESSAGE`, each behind `start`.
+fn write_error_lines(out: &mut Vec<u8>, errors: &ConfigErrors, start: &str) {
+    for error in errors {
+        out.extend_from_slice(start.as_bytes());
+        // A name in the file may hold anything; a line break in it must not forge a line.
+        for c in error.to_string().chars() {
+            if c.is_control() {
+                escape(out, c);
+            } else {
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+/// One line under construction.
+struct Line<'a> {
+    out: &'a mut Vec<u8>,
+    format: Format,
+}
+
+impl<'a> Line<'a> {
+    fn begin(out: &'a mut Vec<u8>, format: Format, note: &Note, now: Now) -> Self {
+        let (event, level) = name_and_level(note);
+        let time = rfc3339(now.unix);
+        // Writing to a vector cannot fail.
+        let _ = match format {
+            Format::Text => write!(out, "{time} {} {event}", level.label()),
+            Format::Json => write!(
+                out,
+                "{{\"event\":\"{event}\",\"time\":\"{time}\",\"level\":\"{}\"",
+                level.name()
+            ),
+        };
+        Self { out, format }
+    }
+
+    fn end(self) {
+        match self.format {
+            Format::Text => self.out.push(b'\n'),
+            Format::Json => self.out.extend_from_slice(b"}\n"),
+        }
+    }
+
+    fn name(&mut self, name: &str) {
+        let _ = match self.format {
+            Format::Text => write!(self.out, " {name}="),
+            Format::Json => write!(self.out, ",\"{name}\":"),
+        };
+    }
+
+    fn number(&mut self, name: &str, value: u64) {
+        self.name(name);
+        let _ = write!(self.out, "{value}");
+    }
+
+    /// A value that a peer may have made.
+    fn string(&mut self, name: &str, value: &str) {
+        self.text(name, cut(value, VALUE_BYTES));
+    }
+
+    fn message(&mut self, name: &str, value: &str) {
+        self.text(name, cut(value, MESSAGE_BYTES));
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        match self.format {
+            Format::Text if is_plain(value) => self.out.extend_from_slice(value.as_bytes()),
+            Format::Text | Format::Json => quote(self.out, value),
+        }
+    }
+
+    fn optional(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.string(name, value);
+        }
+    }
+
+    /// A list of strings: a JSON array, or text joined by commas.
+    fn list(&mut self, name: &str, values: &[String]) {
+        match self.format {
+            Format::Text => self.string(name, &values.join(",")),
+            Format::Json => {
+                self.name(name);
+                for (index, value) in values.iter().enumerate() {
+                    self.out.push(if index == 0 { b'[' } else { b',' });
+                    quote(self.out, cut(value, VALUE_BYTES));
+                }
+                self.out.push(b']');
+            }
+        }
+    }
+
+    /// A value that is JSON already.
+    fn raw(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.out.extend_from_slice(value.as_bytes());
+    }
+}
+
+fn cut(value: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(value.len()))
+        .rev()
+        .find(|&end| value.is_char_boundary(end));
+    value.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
+/// Says whether `value` can stand in a text line without quotes.
+fn is_plain(value: &str) -> bool {
+    !value.is_empty()
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'='))
+}
+
+/// Writes `value` as a JSON string in printable ASCII, in text lines too: no terminal obeys it
+/// and no character can pass for another.
+fn quote(out: &mut Vec<u8>, value: &str) {
+    out.push(b'"');
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
+            ' '..='~' => out.push(c as u8),
+            _ => escape(out, c),
+        }
+    }
+    out.push(b'"');
+}
+
+fn escape(out: &mut Vec<u8>, c: char) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        let _ = write!(out, "\\u{unit:04x}");
+    }
+}
+
+fn hex(bytes: [u8; 8]) -> String {
+    format!("{:016x}", u64::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::borrow::Cow;
+    use std::time::Duration;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::config::Place;
+    use crate::note::RequestId;
+    use crate::reason::Reason;
+    use crate::time::UnixTime;
+
+    fn now() -> Now {
+        Now {
+            unix: UnixTime::new(Duration::from_millis(1_788_000_000_042)),
+            ..Now::default()
+        }
+    }
+
+    fn decision() -> Decision {
+        Decision {
+            server: "edge".into(),
+            status: 401,
+            reason: Reason::NoCredential,
+            service: Some("echo".into()),
+            realm: None,
+            subject: None,
+            carrier: Some("query:access_token".to_owned()),
+            scheme: Some(Cow::Borrowed("Bearer")),
+            method: Some("GET"),
+            path: Some("/api/ws".to_owned()),
+            params: vec!["access_token".to_owned(), "?".to_owned()],
+            peer: "127.0.0.1:5000".parse().unwrap(),
+            request: RequestId([0, 1, 2, 3, 4, 5, 6, 7]),
+        }
+    }
+
+    fn text_of(note: &Note) -> String {
+        let queue = LogQueue::new(Format::Text, Level::Debug);
+        assert!(queue.push(note, now()));
+        String::from_utf8(queue.take(now())).unwrap()
+    }
+
+    fn json_of(note: &Note) -> Value {
+        let queue = LogQueue::new(Format::Json, Level::Debug);
+        assert!(queue.push(note, now()));
+        let line = String::from_utf8(queue.take(now())).unwrap();
+        assert!(line.is_ascii() && line.ends_with('\n') && line.trim_end().lines().count() == 1);
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn e17_a_decision_is_one_line_in_both_formats() {
+        let note = Note::Decision(Box::new(decision()));
+        assert_eq!(
+            text_of(&note),
+            "2026-08-29T10:40:00.042Z INFO decision status=401 reason=no_credential server=edge \
+             service=echo carrier=query:access_token scheme=Bearer method=GET path=/api/ws \
+             params=access_token,? peer=127.0.0.1:5000 request=0001020304050607\n"
+        );
+        let line = json_of(&note);
+        assert_eq!(line["event"], "decision");
+        assert_eq!(line["time"], "2026-08-29T10:40:00.042Z");
+        assert_eq!(line["level"], "info");
+        assert_eq!(line["status"], 401);
+        assert_eq!(line["params"], serde_json::json!(["access_token", "?"]));
+        assert!(line.get("subject").is_none());
+    }
+
+    #[test]
+    fn r10_a_peers_value_is_cut_and_cannot_forge_a_line_or_steer_a_terminal() {
+        let path = format!("/\n2026 INFO \u{1b}[2J \"x\" \u{202e}ö😀{}", "a".repeat(300));
+        let note = Note::Decision(Box::new(Decision {
+            path: Some(path.clone()),
+            ..decision()
+        }));
+        let text = text_of(&note);
+        assert_eq!(text.lines().count(), 1);
+        assert!(
+            text.trim_end().bytes().all(|b| (0x20..0x7f).contains(&b)),
+            "{text}"
+        );
+        assert!(text.contains(r#"path="/\u000a2026 INFO \u001b[2J \"x\" \u202e\u00f6\ud83d\ude00aaa"#));
+        let line = json_of(&note);
+        let logged = line["path"].as_str().unwrap();
+        assert!(path.starts_with(logged));
+        assert_eq!(logged.len(), VALUE_BYTES);
+    }
+
+    #[test]
+    fn a_closed_line_has_its_figures() {
+        let line = json_of(&Note::Closed(Box::new(Closed {
+            server: "edge".into(),
+            service: "echo".into(),
+            code: 3000,
+            reason: Cow::Borrowed("token expired"),
+            request: RequestId([0xff; 8]),
+            duration: Duration::from_millis(1500),
+            messages_in: 1,
+            messages_out: 2,
+            bytes_in: 3,
+            bytes_out: 4,
+        })));
+        assert_eq!(line["reason"], "token expired");
+        assert_eq!(line["duration_ms"], 1500);
+        assert_eq!(line["bytes_out"], 4);
+        assert_eq!(line["request"], "ffffffffffffffff");
+    }
+
+    #[test]
+    fn listening_is_printed_whatever_the_level() {
+        let queue = LogQueue::new(Format::Json, Level::Error);
+        assert!(!queue.push(&Note::Reloaded, now()));
+        assert!(!queue.push(
+            &Note::Warning {
+                message: "x".to_owned()
+            },
+            now()
+        ));
+        assert!(queue.push(
+            &Note::Listening {
+                server: "edge".into(),
+                url: "wss://127.0.0.1:1".to_owned()
+            },
+            now()
+        ));
+        let line: Value = serde_json::from_slice(&queue.take(now())).unwrap();
+        assert_eq!(line["url"], "wss://127.0.0.1:1");
+    }
+
+    #[test]
+    fn the_writer_is_woken_once_until_it_has_taken_everything() {
+        let queue = LogQueue::new(Format::Text, Level::Info);
+        assert!(queue.is_empty());
+        assert!(queue.push(&Note::Reloaded, now()));
+        assert!(!queue.push(&Note::Draining, now()));
+        let lines = String::from_utf8(queue.take(now())).unwrap();
+        assert!(lines.contains("reloaded\n") && lines.ends_with("draining\n"));
+        assert!(queue.is_empty() && queue.take(now()).is_empty());
+        assert!(queue.push(&Note::Reloaded, now()));
+    }
+
+    #[test]
+    fn a_full_queue_drops_decisions_counts_them_and_keeps_the_rest() {
+        let queue = LogQueue::new(Format::Json, Level::Info);
+        let note = Note::Decision(Box::new(decision()));
+        let mut pushed = 0u64;
+        loop {
+            queue.push(&note, now());
+            pushed += 1;
+            if queue.lock().dropped == 3 {
+                break;
+            }
+        }
+        assert!(queue.lock().lines.len() <= QUEUE_BYTES);
+        queue.push(&Note::Panicked, now());
+        let taken = String::from_utf8(queue.take(now())).unwrap();
+        assert_eq!(taken.matches("\"decision\"").count() as u64, pushed - 3);
+        let last: Vec<&str> = taken.lines().rev().take(2).collect();
+        assert!(last[1].contains("panicked"), "{}", last[1]);
+        let count: Value = serde_json::from_str(last[0]).unwrap();
+        assert_eq!(
+            (&count["event"], &count["count"]),
+            (&"log_dropped".into(), &3.into())
+        );
+        assert!(queue.take(now()).is_empty());
+    }
+
+    #[test]
+    fn nothing_makes_the_queue_grow_past_the_hard_limit() {
+        let queue = LogQueue::new(Format::Text, Level::Info);
+        let note = Note::Warning {
+            message: "w".repeat(VALUE_BYTES),
+        };
+        for _ in 0..=HARD_QUEUE_BYTES / VALUE_BYTES {
+            queue.push(&note, now());
+        }
+        assert!(queue.lock().lines.len() <= HARD_QUEUE_BYTES);
+        assert!(queue.lock().dropped > 0);
+    }
+
+    #[test]
+    fn a_refused_configuration_is_its_errors_and_nothing_else() {
+        let error = |line, path: &str, message: &str| {
+            let place = Place {
+                line,
+                column: 2,
+                path: path.to_owned(),
+            };
+            ConfigError::new("a.json", place, message)
+        };
+        let errors = vec![error(1, "servers", "x"), error(3, "roles", "\ny")];
+        let errors = ConfigErrors::from_vec(errors).unwrap();
+        assert_eq!(
+            text_of(&Note::ConfigRefused(errors.clone())),
+            "a.json:1:2: servers: x\na.json:3:2: roles: \\u000ay\n"
+        );
+        let text = text_of(&Note::ReloadFailed(errors.clone()));
+        assert!(
+            text.lines()
+                .all(|line| line.contains(" ERROR reload_failed a.json:"))
+        );
+        let line = json_of(&Note::ReloadFailed(errors));
+        assert_eq!(line["errors"].as_array().unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,6 @@
+//! What the programs share and what needs no system call: the command line, the log lines, the
+//! demo.
+
+pub mod args;
+pub mod demo;
+pub mod log;
