@@ -3,4 +3,6 @@
 
 pub mod args;
 pub mod demo;
+pub mod faults;
 pub mod log;
+pub mod program;

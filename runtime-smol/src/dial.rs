@@ -1,0 +1,110 @@
+//! Opening what the core asks for: TCP streams, and files beneath a root.
+
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use async_io::Async;
+use blocking::{Unblock, unblock};
+use countersign_core::leg::{ClientTls, Destination, DialError, Opened};
+use countersign_core::ops::faults;
+use countersign_core::time::UnixTime;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::stream::{Io, secured};
+
+/// How many bytes of a file the thread pool reads ahead: one scratch buffer.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// Opens a stream. There is no time limit: the core drops what takes too long.
+pub(crate) async fn dial(to: Destination) -> Result<(Io, Opened), DialError> {
+    match to {
+        Destination::Tcp { host, port, tls } => tcp(host, port, tls).await,
+        Destination::File { root, segments } => {
+            let (file, opened) = unblock(move || beneath(&root, &segments)).await?;
+            Ok((
+                Io::File(Box::new(Unblock::with_capacity(READ_AHEAD, file))),
+                opened,
+            ))
+        }
+    }
+}
+
+async fn tcp(host: String, port: u16, tls: Option<ClientTls>) -> Result<(Io, Opened), DialError> {
+    let mut failure = DialError::Name;
+    for address in resolve(host, port).await? {
+        let socket = match Async::<TcpStream>::connect(address).await {
+            Ok(socket) => socket,
+            Err(error) => {
+                failure = faults::undialed(&error);
+                continue;
+            }
+        };
+        // Without it only latency is lost.
+        let _ = socket.get_ref().set_nodelay(true);
+        let opened = Opened {
+            remote: Some(address),
+            ..Opened::default()
+        };
+        let io = match tls {
+            None => Io::Plain(socket),
+            Some(tls) => Io::Tls(Box::new(secured(socket, tls).await.map_err(|_| DialError::Tls)?)),
+        };
+        return Ok((io, opened));
+    }
+    Err(failure)
+}
+
+/// Returns the addresses of `host`, in the resolver's order.
+async fn resolve(host: String, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let found = unblock(move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)).await;
+    found.map_err(|_| DialError::Name)
+}
+
+/// Opens a regular file beneath `root`; no link and no `..` leads out of it.
+fn beneath(root: &Path, segments: &[String]) -> Result<(File, Opened), DialError> {
+    let folder = rustix::fs::open(
+        root,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(file_error)?;
+    let path: PathBuf = segments.iter().collect();
+    let file = rustix::fs::openat2(
+        folder,
+        &path,
+        // Opening a named pipe would wait for a writer.
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
+    )
+    .map_err(file_error)?;
+    let file = File::from(file);
+    let metadata = file.metadata().map_err(|_| DialError::Io)?;
+    if !metadata.is_file() {
+        return Err(DialError::NotFound);
+    }
+    let modified = metadata.modified().ok();
+    let opened = Opened {
+        remote: None,
+        length: Some(metadata.len()),
+        modified: modified
+            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+            .map(UnixTime::new),
+    };
+    Ok((file, opened))
+}
+
+fn file_error(error: Errno) -> DialError {
+    match error {
+        // EXDEV: the path leads out of the root.
+        Errno::NOENT | Errno::NOTDIR | Errno::XDEV | Errno::LOOP | Errno::NAMETOOLONG | Errno::NXIO => {
+            DialError::NotFound
+        }
+        _ => DialError::Io,
+    }
+}

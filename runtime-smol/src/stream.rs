@@ -1,0 +1,272 @@
+//! One leg's byte stream: plain, TLS or a file, polled directly by its connection.
+
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_io::Async;
+use blocking::Unblock;
+use countersign_core::leg::{Break, ClientTls, Dial, DialError, Opened, TlsInfo};
+use countersign_core::ops::faults;
+use futures_lite::io::{AsyncRead, AsyncWrite};
+use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use rustls::{HandshakeKind, ServerConfig};
+
+use crate::dial::dial;
+
+/// How many bytes rustls may hold of one direction of one leg: one full TLS record.
+const TLS_BUFFER: usize = 16 * 1024;
+
+/// A TCP stream that the reactor watches.
+pub(crate) type Socket = Async<TcpStream>;
+
+type Opening<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What happened on a stream.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The dial ended.
+    Dialed(Result<Opened, DialError>),
+    /// The TLS handshake is done.
+    Secured(TlsInfo),
+    /// The operating system took this many bytes.
+    Sent(usize),
+    /// This many bytes lie in the scratch buffer.
+    Data(usize),
+    /// The peer has shut down its writing side.
+    Eof,
+    /// The stream is gone in both directions.
+    Broken(Break),
+}
+
+/// What bytes of an open leg go through.
+pub(crate) enum Io {
+    /// TCP.
+    Plain(Socket),
+    /// TLS over TCP, either side.
+    Tls(Box<TlsStream<Socket>>),
+    /// A file, read on the thread pool.
+    File(Box<Unblock<File>>),
+}
+
+enum State {
+    Dialing(Opening<Result<(Io, Opened), DialError>>),
+    Securing(Opening<io::Result<TlsStream<Socket>>>),
+    Open(Io),
+    Gone,
+}
+
+/// One leg's byte stream.
+pub(crate) struct Stream {
+    state: State,
+    /// Bytes that TLS has taken and the operating system has not: reported `Sent` only after a
+    /// full flush, or a hang-up could overtake them.
+    unflushed: usize,
+    /// Reading and writing take turns, so that neither starves the other.
+    write_first: bool,
+    eof: bool,
+    hanging_up: bool,
+}
+
+impl Stream {
+    /// An accepted stream; with `tls`, the handshake comes first.
+    pub(crate) fn accepted(socket: Socket, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self::new(match tls {
+            None => State::Open(Io::Plain(socket)),
+            Some(config) => State::Securing(Box::pin(async move {
+                let limit = |tls: &mut rustls::ServerConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
+                let stream = TlsAcceptor::from(config).accept_with(socket, limit).await;
+                stream.map(TlsStream::Server)
+            })),
+        })
+    }
+
+    /// A stream that is being opened.
+    pub(crate) fn dialing(dialed: Dial) -> Self {
+        Self::new(State::Dialing(Box::pin(dial(dialed.to))))
+    }
+
+    const fn new(state: State) -> Self {
+        Self {
+            state,
+            unflushed: 0,
+            write_first: false,
+            eof: false,
+            hanging_up: false,
+        }
+    }
+
+    /// Starts TLS as a client on an open plain stream. Anything else breaks.
+    pub(crate) fn secure(&mut self, tls: ClientTls) {
+        self.state = match std::mem::replace(&mut self.state, State::Gone) {
+            State::Open(Io::Plain(socket)) => State::Securing(Box::pin(secured(socket, tls))),
+            State::Open(Io::Tls(_) | Io::File(_)) | State::Dialing(_) | State::Securing(_) | State::Gone => {
+                State::Securing(Box::pin(async { Err(io::ErrorKind::InvalidInput.into()) }))
+            }
+        };
+    }
+
+    /// Ends the writing side once everything was flushed; reads go on.
+    pub(crate) fn hang_up(&mut self, cx: &mut Context<'_>) {
+        self.hanging_up = true;
+        if self.unflushed == 0 {
+            // What cannot be flushed at once is flushed by the polls that follow; a broken stream
+            // is noticed by them as well.
+            let _ = self.poll_hang_up(cx);
+        }
+    }
+
+    /// Moves bytes: writes of `outgoing` what was not written yet, and if `wants_read`, reads into
+    /// `scratch`. Registers the task for everything that is pending.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &[u8],
+        wants_read: bool,
+        scratch: &mut [u8],
+    ) -> Poll<Event> {
+        let event = match &mut self.state {
+            State::Dialing(opening) => {
+                let (state, result) = match ready!(opening.as_mut().poll(cx)) {
+                    Ok((io, opened)) => (State::Open(io), Ok(opened)),
+                    Err(error) => (State::Gone, Err(error)),
+                };
+                self.state = state;
+                Event::Dialed(result)
+            }
+            State::Securing(handshake) => match ready!(handshake.as_mut().poll(cx)) {
+                Ok(tls) => {
+                    let info = info(&tls);
+                    self.state = State::Open(Io::Tls(Box::new(tls)));
+                    Event::Secured(info)
+                }
+                Err(_) => self.broken(Break::Tls),
+            },
+            State::Open(_) => match ready!(self.poll_open(cx, outgoing, wants_read, scratch)) {
+                Ok(event) => event,
+                Err(error) => self.broken(faults::broken(&error)),
+            },
+            State::Gone => return Poll::Pending,
+        };
+        Poll::Ready(event)
+    }
+
+    fn broken(&mut self, why: Break) -> Event {
+        self.state = State::Gone;
+        Event::Broken(why)
+    }
+
+    fn poll_open(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &[u8],
+        wants_read: bool,
+        scratch: &mut [u8],
+    ) -> Poll<io::Result<Event>> {
+        self.write_first = !self.write_first;
+        for write in [self.write_first, !self.write_first] {
+            let moved = if write {
+                self.poll_write(cx, outgoing)?.map(Event::Sent)
+            } else if wants_read && !self.eof {
+                self.poll_read(cx, scratch)?
+            } else {
+                Poll::Pending
+            };
+            if moved.is_ready() {
+                return moved.map(Ok);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Ready with how many bytes of `outgoing` the operating system took, at least one.
+    fn poll_write(&mut self, cx: &mut Context<'_>, outgoing: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.state {
+            State::Open(Io::Plain(socket)) if !outgoing.is_empty() => {
+                return Pin::new(socket).poll_write(cx, outgoing);
+            }
+            State::Open(Io::Tls(tls)) => {
+                let fresh = outgoing.get(self.unflushed..).unwrap_or_default();
+                if !fresh.is_empty()
+                    && let Poll::Ready(taken) = Pin::new(&mut **tls).poll_write(cx, fresh)?
+                {
+                    self.unflushed += taken;
+                }
+                // Also without bytes of ours: a key update or an alert may wait in the session.
+                ready!(Pin::new(tls).poll_flush(cx))?;
+                if self.unflushed > 0 {
+                    return Poll::Ready(Ok(std::mem::take(&mut self.unflushed)));
+                }
+            }
+            State::Open(Io::Plain(_) | Io::File(_))
+            | State::Dialing(_)
+            | State::Securing(_)
+            | State::Gone => {}
+        }
+        if self.hanging_up && outgoing.is_empty() {
+            ready!(self.poll_hang_up(cx))?;
+        }
+        Poll::Pending
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<Event>> {
+        let State::Open(io) = &mut self.state else {
+            return Poll::Pending;
+        };
+        let read = ready!(match io {
+            Io::Plain(socket) => Pin::new(socket).poll_read(cx, scratch),
+            Io::Tls(tls) => Pin::new(tls).poll_read(cx, scratch),
+            Io::File(file) => Pin::new(file).poll_read(cx, scratch),
+        });
+        Poll::Ready(match read {
+            Ok(0) => {
+                self.eof = true;
+                Ok(Event::Eof)
+            }
+            Ok(length) => Ok(Event::Data(length)),
+            // The stream ended without close_notify. WebSocket has a Close of its own, so a
+            // truncation is nothing that TLS would have to tell.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.eof = true;
+                Ok(Event::Eof)
+            }
+            Err(error) => Err(error),
+        })
+    }
+
+    fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.state {
+            State::Open(Io::Plain(socket)) => socket.get_ref().shutdown(Shutdown::Write)?,
+            State::Open(Io::Tls(tls)) => {
+                ready!(Pin::new(&mut **tls).poll_close(cx))?;
+                tls.get_ref().0.get_ref().shutdown(Shutdown::Write)?;
+            }
+            State::Open(Io::File(_)) | State::Dialing(_) | State::Securing(_) | State::Gone => {}
+        }
+        self.hanging_up = false;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Performs a TLS handshake as a client.
+pub(crate) async fn secured(socket: Socket, tls: ClientTls) -> io::Result<TlsStream<Socket>> {
+    let limit = |tls: &mut rustls::ClientConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
+    let stream = TlsConnector::from(tls.config).connect_with(tls.name, socket, limit);
+    stream.await.map(TlsStream::Client)
+}
+
+fn info(tls: &TlsStream<Socket>) -> TlsInfo {
+    let common = tls.get_ref().1;
+    TlsInfo {
+        alpn: common.alpn_protocol().map(<[u8]>::to_vec),
+        server_name: match tls {
+            TlsStream::Server(tls) => tls.get_ref().1.server_name().map(str::to_owned),
+            TlsStream::Client(_) => None,
+        },
+        resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+    }
+}
