@@ -13,6 +13,24 @@ mod mailbox;
 mod server;
 mod stream;
 
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+use countersign_core::gateway::Capacity;
+
 pub use clock::Clock;
 pub use files::SystemFiles;
 pub use server::{Listeners, Log, Options, Server};
+
+/// The default of `limits.connections`: each takes a thread, and some 50 KiB when it is idle.
+const CONNECTIONS: usize = 4000;
+
+/// Returns what this runtime tells the core of itself and its machine.
+pub fn capacity() -> Capacity {
+    Capacity {
+        cores: available_parallelism().map_or(1, NonZero::get),
+        connections: CONNECTIONS,
+        // The socket, and what wakes its thread.
+        descriptors_per_connection: 2,
+    }
+}
