@@ -460,3 +460,6 @@ fn tls_info(tls: &rustls::Connection) -> TlsInfo {
         resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
     }
 }
+
+#[cfg(test)]
+mod tests;
