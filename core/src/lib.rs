@@ -3,11 +3,13 @@
 
 pub mod config;
 pub mod connection;
+pub mod auth;
 pub mod entropy;
 pub mod gateway;
 pub mod job;
 pub mod leg;
 pub mod note;
+pub mod http;
 pub mod ops;
 pub mod reason;
 pub mod secret;

@@ -108,3 +108,87 @@ fn file_error(error: Errno) -> DialError {
         _ => DialError::Io,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use futures_lite::io::AsyncReadExt;
+
+    use super::*;
+
+    /// A folder with a file, a folder, and links that lead out of it.
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("countersign-dial-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder.join("root/inner")).unwrap();
+        fs::write(folder.join("secret"), "out of bounds").unwrap();
+        fs::write(folder.join("root/inner/page.txt"), "a page").unwrap();
+        symlink("../secret", folder.join("root/out")).unwrap();
+        symlink("/proc/self/exe", folder.join("root/magic")).unwrap();
+        symlink("inner/page.txt", folder.join("root/within")).unwrap();
+        folder
+    }
+
+    fn open(folder: &Path, path: &str) -> Result<(String, Opened), DialError> {
+        let segments = path.split('/').map(str::to_owned).collect();
+        let to = Destination::File {
+            root: folder.join("root"),
+            segments,
+        };
+        async_io::block_on(async {
+            let (Io::File(mut file), opened) = dial(to).await? else {
+                panic!("a file was dialed");
+            };
+            let mut contents = String::new();
+            file.read_to_string(&mut contents).await.unwrap();
+            Ok((contents, opened))
+        })
+    }
+
+    #[test]
+    fn a_file_beneath_the_root_has_its_contents_length_and_time() {
+        let folder = folder("file");
+        for path in ["inner/page.txt", "within"] {
+            let (contents, opened) = open(&folder, path).unwrap();
+            assert_eq!((contents.as_str(), opened.length), ("a page", Some(6)));
+            assert!(opened.modified.is_some() && opened.remote.is_none());
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_root_and_only_regular_files_open() {
+        let folder = folder("out");
+        let pipe = folder.join("root/pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        for path in [
+            "../secret",
+            "out",
+            "magic",
+            "inner",
+            "inner/page.txt/x",
+            "absent",
+            "/etc/hostname",
+            "pipe",
+        ] {
+            assert_eq!(open(&folder, path).unwrap_err(), DialError::NotFound, "{path}");
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_second_address_of_a_name_is_tried_after_the_first_refused() {
+        // `localhost` is [::1] and 127.0.0.1 in some order; only one of them listens.
+        let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_, opened) = async_io::block_on(tcp("localhost".to_owned(), address.port(), None))
+            .unwrap_or_else(|_| panic!());
+        assert_eq!(opened.remote, Some(address));
+        drop(listener);
+        let refused = async_io::block_on(tcp("127.0.0.1".to_owned(), address.port(), None));
+        assert_eq!(refused.err(), Some(DialError::Refused));
+    }
+}

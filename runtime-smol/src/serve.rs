@@ -91,7 +91,6 @@ fn run(config: Option<PathBuf>, listen: Option<SocketAddr>, clock: Clock, log: &
     let options = Options {
         clock,
         log: Arc::clone(log),
-        threads: thread::available_parallelism()?,
         config,
         files,
     };
@@ -153,9 +152,9 @@ fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
-        ..limit.clone()
+        ..limit
     };
-    let limit = if setrlimit(Resource::Nofile, raised.clone()).is_ok() {
+    let limit = if setrlimit(Resource::Nofile, raised).is_ok() {
         raised
     } else {
         limit

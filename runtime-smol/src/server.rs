@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -19,6 +18,7 @@ use countersign_core::note::Note;
 use countersign_core::ops::{faults, program};
 use futures_lite::future::{or, yield_now};
 
+use crate::capacity;
 use crate::clock::Clock;
 use crate::drive::Drive;
 use crate::stream::Stream;
@@ -47,8 +47,6 @@ pub struct Options {
     pub clock: Clock,
     /// Where notes go.
     pub log: Log,
-    /// The threads that drive connections.
-    pub threads: NonZero<usize>,
     /// The configuration file that [`Server::reload`] reads again; none in the demo.
     pub config: Option<PathBuf>,
     /// Where the configuration and the files that it names are read from.
@@ -58,7 +56,6 @@ pub struct Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
-            .field("threads", &self.threads)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
@@ -167,7 +164,7 @@ impl Server {
             executor: Arc::new(Executor::new()),
             keeper: None,
         };
-        for number in 0..options.threads.get() {
+        for number in 0..capacity().cores {
             let (executor, stopped) = (Arc::clone(&server.executor), stopped.clone());
             server.threads.push(
                 thread::Builder::new()
@@ -220,6 +217,7 @@ impl Server {
     /// configuration grants has passed.
     pub fn drain(&self) {
         let shared = &*self.shared;
+        shared.note(Note::Draining);
         let grace = shared.gateway.drain(shared.clock.now());
         let end = Instant::now() + grace;
         let mut ending = shared.ending.lock().unwrap_or_else(PoisonError::into_inner);

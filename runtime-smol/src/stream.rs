@@ -270,3 +270,6 @@ fn info(tls: &TlsStream<Socket>) -> TlsInfo {
         resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,73 +1,240 @@
-//! Placeholder until the configuration lands.
-use std::collections::BTreeMap;
-use std::fmt;
+//! The configuration file: model, reader with places, checks, and loading of the files it names.
+//!
+//! One file in strict JSON. Everything that is wrong with it is reported at once, each with its
+//! place; a member that is unknown, or that this version does not have yet, is an error and never
+//! ignored. The tables in `members` are the one list of members: the checks, the hints at the nearest
+//! name, the defaults and [`schema`] all come from them.
+
+mod address;
+mod build;
+mod error;
+mod files;
+mod members;
+mod model;
+mod relations;
+mod schema;
+mod shape;
+mod source;
+mod syntax;
+mod table;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// All errors of a configuration.
-#[derive(Clone, Debug, Default)]
-pub struct ConfigErrors(pub Vec<String>);
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
+pub use model::{
+    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, FileRef, Flag, HostEntry, Jwt, Limits,
+    LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, UrlScheme, Users, Verification,
+};
+pub use relations::BUILT_IN_ROLES;
+pub use schema::schema;
+pub use source::{MAX_CONFIG_BYTES, MAX_NESTING};
+pub use syntax::LONGEST_DURATION;
 
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
+use crate::secret::Secret;
+
+use error::ROOT;
+use shape::Report;
+use source::Source;
+use table::Kind;
+use view::View;
+
+/// A configuration that has been checked, with its defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from; names of other files are relative to its folder.
+    pub path: PathBuf,
+    /// The roles that exist besides [`BUILT_IN_ROLES`] and the groups of group files.
+    pub roles: Vec<String>,
+    /// The listeners, at least one.
+    pub servers: Vec<Server>,
+    /// The realms by name.
+    pub realms: BTreeMap<String, Realm>,
+    /// The services by name.
+    pub services: BTreeMap<String, Service>,
+    /// Bounds on what peers may cost.
+    pub limits: Limits,
+    /// How long open sockets may take to close when the program ends.
+    pub drain_grace: Duration,
+    /// The files that the configuration names. Empty after [`Config::parse`].
+    pub files: BTreeMap<PathBuf, LoadedFile>,
+    /// Every place that names a role.
+    role_uses: Vec<(String, Place)>,
 }
-impl std::error::Error for ConfigErrors {}
-
-/// A file's identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct FileStamp {
-    /// Modification time in nanoseconds.
-    pub modified_nanos: i128,
-    /// Size.
-    pub size: u64,
-    /// Inode.
-    pub inode: u64,
-}
-
-/// How the core reads files.
-pub trait Files {
-    /// Looks at a file.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    fn stat(&mut self, path: &Path) -> io::Result<FileStamp>;
-    /// Reads a file of at most `limit` bytes.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    fn read(&mut self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, FileStamp)>;
-}
-
-/// Files in memory.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryFiles(pub BTreeMap<PathBuf, Vec<u8>>);
-
-impl Files for MemoryFiles {
-    fn stat(&mut self, path: &Path) -> io::Result<FileStamp> {
-        self.read(path, usize::MAX).map(|(_, stamp)| stamp)
-    }
-    fn read(&mut self, path: &Path, _: usize) -> io::Result<(Vec<u8>, FileStamp)> {
-        let bytes = self.0.get(path).cloned().ok_or(io::ErrorKind::NotFound)?;
-        let stamp = FileStamp {
-            size: bytes.len() as u64,
-            ..FileStamp::default()
-        };
-        Ok((bytes, stamp))
-    }
-}
-
-/// The configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Config;
 
 impl Config {
-    /// Loads a configuration and every file that it names.
+    /// Reads and checks the configuration at `path`, then reads every file that it names. What those
+    /// files contain is judged later, by who uses them.
     ///
     /// # Errors
-    /// All that is wrong with it.
-    pub fn load(_path: &Path, _files: &mut dyn Files) -> Result<Self, ConfigErrors> {
-        Ok(Self)
+    /// Everything that is wrong, with its place: in the configuration, or, if that is right, with the
+    /// files that cannot be read.
+    pub fn load(path: &Path, files: &mut dyn Files) -> Result<Self, ConfigErrors> {
+        let whole =
+            |message: String| ConfigErrors::from(ConfigError::new(path, relations::whole_file(), message));
+        let (bytes, _) = files
+            .read(path, MAX_CONFIG_BYTES)
+            .map_err(|error| whole(read_fault(&error, MAX_CONFIG_BYTES)))?;
+        let text = match std::str::from_utf8(&bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let (good, _) = bytes.split_at_checked(error.valid_up_to()).unwrap_or_default();
+                let good = String::from_utf8_lossy(good);
+                let place = Source::new(path, &good).place(good.len(), ROOT);
+                return Err(ConfigError::new(path, place, "not UTF-8").into());
+            }
+        };
+        let mut config = Self::parse(text, path)?;
+        config.read_files(files)?;
+        Ok(config)
+    }
+
+    /// Checks the configuration `text` as if it had been read from `path`, without reading the files
+    /// that it names. Roles are looked up here only if there is no group file: with one, call
+    /// [`Config::check_roles`] as soon as its groups are known.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with its place.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigErrors> {
+        let source = Source::new(path, text);
+        let value = source.parse()?;
+        let mut report = Report::new(&source);
+        shape::check(&mut report, &value, ROOT, Kind::Object(members::TOP));
+        let parts = match View::top(&value, ROOT, &source, members::TOP) {
+            Some(top) => build::build(&mut report, &top),
+            None => build::Parts::default(),
+        };
+        relations::check(&mut report, &parts);
+        let clear = parts.unclear.is_empty();
+        if report.is_empty() {
+            for place in parts.unclear {
+                report.add(place, "cannot be understood");
+            }
+        }
+        if report.is_empty() && (parts.limits.is_none() || parts.drain_grace.is_none()) {
+            report.add(
+                relations::whole_file(),
+                "limits cannot be understood on this machine",
+            );
+        }
+        let mut errors = report.into_errors();
+        let (Some(limits), Some(drain_grace)) = (parts.limits, parts.drain_grace) else {
+            return Err(in_order(errors));
+        };
+        let config = Self {
+            path: path.to_owned(),
+            roles: parts.roles,
+            servers: parts.servers,
+            realms: parts.realms,
+            services: parts.services,
+            limits,
+            drain_grace,
+            files: BTreeMap::new(),
+            role_uses: parts.role_uses,
+        };
+        // A realm that is unclear may be the one that names the group file.
+        if clear && !config.has_groups() {
+            errors.extend(config.check_roles(&BTreeSet::new()));
+        }
+        match ConfigErrors::from_vec(errors) {
+            Some(errors) => Err(errors),
+            None => Ok(config),
+        }
+    }
+
+    /// Returns the carriers of `service` for a credential of `realm`: its own, or the realm's.
+    #[must_use]
+    pub fn carriers<'c>(service: &'c Service, realm: &'c Realm) -> &'c [Carrier] {
+        relations::carriers(service, realm)
+    }
+
+    /// Returns every place that names a file, in the model's order. A file may be named more than once.
+    pub fn file_refs(&self) -> impl Iterator<Item = &FileRef> {
+        let certificates = self
+            .servers
+            .iter()
+            .filter_map(|server| server.certificate.as_ref());
+        let modules = self.realms.values().flat_map(|realm| &realm.modules);
+        certificates.chain(modules.flat_map(LoginModule::files))
+    }
+
+    fn has_groups(&self) -> bool {
+        let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
+        modules.any(|module| match &module.kind {
+            ModuleKind::Users(users) => users.groups.is_some(),
+            ModuleKind::Jwt(_) => false,
+        })
+    }
+
+    fn read_files(&mut self, files: &mut dyn Files) -> Result<(), ConfigErrors> {
+        let mut read: BTreeMap<PathBuf, LoadedFile> = BTreeMap::new();
+        let mut faults: BTreeMap<&Path, String> = BTreeMap::new();
+        let mut errors = Vec::new();
+        for file in self.file_refs() {
+            if !read.contains_key(&file.path) && !faults.contains_key(file.path.as_path()) {
+                match files.read(&file.path, MAX_FILE_BYTES) {
+                    Ok((bytes, stamp)) => {
+                        let bytes = Secret::new(bytes);
+                        read.insert(file.path.clone(), LoadedFile { bytes, stamp });
+                    }
+                    Err(error) => {
+                        let fault = read_fault(&error, MAX_FILE_BYTES);
+                        faults.insert(&file.path, fault);
+                    }
+                }
+            }
+            if let Some(fault) = faults.get(file.path.as_path()) {
+                errors.push(ConfigError::new(&self.path, file.place.clone(), fault.clone()));
+            }
+        }
+        if let Some(errors) = ConfigErrors::from_vec(errors) {
+            return Err(errors);
+        }
+        self.files = read;
+        Ok(())
+    }
+}
+
+impl LoginModule {
+    /// Returns the files that the module names.
+    pub fn files(&self) -> impl Iterator<Item = &FileRef> {
+        let files = match &self.kind {
+            ModuleKind::Users(users) => [users.passwords.as_ref(), users.groups.as_ref()],
+            ModuleKind::Jwt(jwt) => match &jwt.verification {
+                Verification::PublicKey { key, .. } | Verification::Secret { key, .. } => [Some(key), None],
+                Verification::Jwks { keys } => [Some(keys), None],
+            },
+        };
+        files.into_iter().flatten()
+    }
+}
+
+/// Puts `errors` in order. There is always one: what yields no error yields a model.
+fn in_order(errors: Vec<ConfigError>) -> ConfigErrors {
+    let none = || ConfigError::new("", relations::whole_file(), "cannot be understood").into();
+    ConfigErrors::from_vec(errors).unwrap_or_else(none)
+}
+
+/// Says why a file cannot be read, and what to do. The name is left out: the place tells which
+/// member it stands in, and what stands there by mistake may be a secret.
+fn read_fault(error: &io::Error, limit: usize) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        "there is no such file: create it, or correct the name (relative names start at the configuration's \
+         folder)"
+            .to_owned()
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "permission denied: give the server's user the right to read the file".to_owned()
+    } else if error.kind() == io::ErrorKind::FileTooLarge {
+        format!("the file is too large: at most {limit} bytes are read")
+    } else if error.kind() == io::ErrorKind::IsADirectory {
+        "this is a folder: name a file".to_owned()
+    } else {
+        format!("the file cannot be read: {}", error.kind())
     }
 }

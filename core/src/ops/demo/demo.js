@@ -33,7 +33,7 @@ const WAYS = [
 ];
 
 /** Opens a socket, notes what a script can see of the handshake, and closes it. */
-function look(open) {
+function attempt(open) {
   return new Promise((resolve) => {
     const start = performance.now();
     let socket;
@@ -58,14 +58,14 @@ function look(open) {
 }
 
 async function tryWay(way) {
-  way.seen.className = 'seen';
+  way.seen.className = '';
   if (!token() && way !== WAYS[0]) {
     way.seen.textContent = 'paste the token first';
     return;
   }
   way.button.disabled = true;
   way.seen.textContent = 'asking …';
-  const { opened, text } = await look(way.open);
+  const { opened, text } = await attempt(way.open);
   const expected = opened === way.opens;
   way.seen.textContent = `${expected ? '✓' : '✗ not expected:'} ${text}`;
   way.seen.classList.add(expected ? 'good' : 'bad');
@@ -88,10 +88,12 @@ function showWays() {
     way.button.type = 'button';
     way.button.setAttribute('aria-label', `Try: ${way.title}`);
     way.button.addEventListener('click', () => tryWay(way));
-    way.seen = element('span', '', 'seen');
+    way.seen = element('span', '');
     way.seen.setAttribute('role', 'status');
+    const look = element('div', '', 'look');
+    look.append(way.button, way.seen);
     const last = document.createElement('td');
-    last.append(way.button, ' ', way.seen);
+    last.append(look);
     const row = document.createElement('tr');
     row.append(title, element('td', way.answer, 'status'), last);
     at('ways').append(row);

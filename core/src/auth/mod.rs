@@ -1,0 +1,23 @@
+//! Who a client is: the pure, CPU-only building blocks that judge a credential. No HTTP and no
+//! connection here, and time is an argument.
+
+pub mod algorithm;
+mod der;
+pub mod groupfile;
+pub mod json;
+pub mod jwk;
+pub mod jws;
+pub mod jwt;
+pub mod password;
+mod publickey;
+pub mod userfile;
+
+/// Roles that the gateway itself gives out. Coming from a group file or a claim they are ignored,
+/// or whoever writes those could make an anonymous client of a named one and the reverse.
+pub const RESERVED_ROLES: [&str; 2] = ["Everyone", "Anonymous"];
+
+/// Says whether `role` is one that only the gateway itself may give.
+#[must_use]
+pub fn is_reserved_role(role: &str) -> bool {
+    RESERVED_ROLES.contains(&role)
+}

@@ -1,0 +1,177 @@
+//! Realms and their login modules.
+
+use super::super::members::RSA_ALGORITHMS;
+use super::super::model::{
+    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Flag, Jwt, LoginModule, ModuleKind, Realm, Scheme,
+    Users, Verification,
+};
+use super::super::syntax;
+use super::super::view::{Item, View};
+use super::Builder;
+
+impl Builder<'_, '_> {
+    pub(super) fn realm(&mut self, name: &str, item: &Item<'_>) -> Option<Realm> {
+        let view = item.clone().object()?;
+        let place = view.place();
+        let description = view.owned("description").unwrap_or_else(|| name.to_owned());
+        if view.item("description").is_none()
+            && let Err(message) = syntax::description(&description)
+        {
+            let message =
+                format!("the name is the challenge's text here, and {message}; set \"description\"");
+            self.report.add(place.clone(), message);
+        }
+        let anonymous = view
+            .object("anonymous")
+            .map(|anonymous| self.anonymous(&anonymous));
+        let entries = view.list("loginModules")?;
+        let modules: Vec<_> = entries.iter().map(|entry| self.module(entry)).collect();
+        let modules = modules.into_iter().collect::<Option<Vec<_>>>()?;
+        let challenges = match view.list("challenges") {
+            Some(entries) => self.challenges(&entries),
+            None => default_challenges(&modules),
+        };
+        let compat = view.object("compat").map(|compat| Compat {
+            kaazing403: compat.boolean("kaazing403"),
+            application_prefix: compat.boolean("applicationPrefix"),
+        });
+        Some(Realm {
+            name: name.to_owned(),
+            description,
+            challenges,
+            scope: view.texts("scope"),
+            carriers: self
+                .carriers(&view)
+                .unwrap_or_else(|| vec![Carrier::Authorization]),
+            anonymous,
+            session_timeout: view.duration("sessionTimeout"),
+            modules,
+            same_token_ok: view.boolean("sameTokenOk"),
+            ignore_authorization_from_proxy: view.boolean("ignoreAuthorizationFromProxy"),
+            suppress_browser_prompt: view.boolean("suppressBrowserPrompt"),
+            lenient_subprotocol_token: view.boolean("lenientSubprotocolToken"),
+            compat: compat.unwrap_or_default(),
+            place,
+        })
+    }
+
+    fn anonymous(&mut self, view: &View<'_>) -> Anonymous {
+        let entries = view.list("roles").unwrap_or_default();
+        for entry in entries.iter().filter(|entry| entry.text() == Some("Everyone")) {
+            let message = "\"Everyone\" is the role of authenticated clients: an anonymous one never has it";
+            self.report.add(entry.place(), message);
+        }
+        let roles = self.use_roles(&entries);
+        Anonymous { roles }
+    }
+
+    fn challenges(&mut self, entries: &[Item<'_>]) -> Vec<Challenge> {
+        let mut challenges: Vec<Challenge> = Vec::new();
+        for entry in entries {
+            let Some(challenge) = entry.text().and_then(|text| syntax::challenge(text).ok()) else {
+                continue;
+            };
+            let name = challenge.scheme.name();
+            let same = |other: &Challenge| other.scheme.name().eq_ignore_ascii_case(name);
+            if let Some(first) = challenges.iter().position(same) {
+                self.report.add(
+                    entry.place(),
+                    format!("the same scheme as entry {first}: schemes ignore case"),
+                );
+            }
+            challenges.push(challenge);
+        }
+        challenges
+    }
+
+    fn module(&mut self, item: &Item<'_>) -> Option<LoginModule> {
+        let view = item.clone().object()?;
+        let success = match view.text("success")? {
+            "required" => Flag::Required,
+            "requisite" => Flag::Requisite,
+            "sufficient" => Flag::Sufficient,
+            "optional" => Flag::Optional,
+            _ => return None,
+        };
+        let kind = match view.tag()? {
+            "users" => ModuleKind::Users(Users {
+                passwords: view.file("passwords"),
+                groups: view.file("groups"),
+            }),
+            "jwt" => ModuleKind::Jwt(Box::new(self.jwt(&view)?)),
+            _ => return None,
+        };
+        let place = view.place();
+        Some(LoginModule { success, kind, place })
+    }
+
+    fn jwt(&mut self, view: &View<'_>) -> Option<Jwt> {
+        let verification = view.object("verification").and_then(|view| verification(&view));
+        if let (Some(item), Some(Verification::PublicKey { .. } | Verification::Secret { .. })) =
+            (view.item("algorithms"), &verification)
+        {
+            let message = "only for \"jwks\": every other key is bound to its algorithm";
+            self.report.add(item.place(), message);
+        }
+        let algorithms = view.texts("algorithms");
+        let built = RSA_ALGORITHMS.iter().map(|word| word.text);
+        let claims = view.map("claims");
+        Some(Jwt {
+            issuer: view.owned("issuer"),
+            audience: view.owned("audience"),
+            claims: claims
+                .into_iter()
+                .map(|(name, values)| (name.to_owned(), values.texts()))
+                .collect(),
+            claims_mode: match view.text("claimsMode") {
+                None | Some("any") => ClaimsMode::Any,
+                Some("all") => ClaimsMode::All,
+                Some(_) => return None,
+            },
+            roles: view.texts("roles"),
+            leeway: view.duration("leeway")?,
+            require_expiry: view.boolean("requireExpiry"),
+            token_type: view.owned("tokenType"),
+            algorithms: built
+                .filter(|name| algorithms.iter().any(|named| named == name))
+                .collect(),
+            verification: verification?,
+        })
+    }
+}
+
+fn verification(view: &View<'_>) -> Option<Verification> {
+    let (name, item) = view.single()?;
+    let inner = item.object()?;
+    if name == "jwks" {
+        let keys = inner.file("keyFile")?;
+        return Some(Verification::Jwks { keys });
+    }
+    let (algorithm, key) = inner.single()?;
+    let key = key.object()?.file("keyFile")?;
+    match name {
+        "publicKey" => Some(Verification::PublicKey { algorithm, key }),
+        "secret" => Some(Verification::Secret { algorithm, key }),
+        _ => None,
+    }
+}
+
+/// Returns the challenges that the modules of a realm can judge, the stronger first.
+fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
+    let bearer = modules.iter().any(|module| match &module.kind {
+        ModuleKind::Jwt(_) => true,
+        ModuleKind::Users(_) => false,
+    });
+    let basic = modules.iter().any(|module| match &module.kind {
+        ModuleKind::Users(users) => users.passwords.is_some(),
+        ModuleKind::Jwt(_) => false,
+    });
+    let schemes = [(Scheme::Bearer, bearer), (Scheme::Basic, basic)];
+    let wanted = schemes.into_iter().filter(|(_, wanted)| *wanted);
+    wanted
+        .map(|(scheme, _)| Challenge {
+            scheme,
+            application_prefix: false,
+        })
+        .collect()
+}

@@ -1,0 +1,264 @@
+//! Every member of the configuration file: its name, meaning, kind and default. A member that this
+//! version does not have yet is a `later` row, which refuses it; building it turns the row into
+//! another kind.
+
+mod realm;
+mod values;
+
+use super::table::{Kind, Row, State, Tagged, Variant, later, row};
+
+pub(super) use realm::RSA_ALGORITHMS;
+
+use realm::REALM;
+use values::*;
+
+static SERVER_OBJECT: Kind = Kind::Object(SERVER);
+static REALM_OBJECT: Kind = Kind::Object(REALM);
+static SERVICE_OBJECT: Kind = Kind::Tagged(&SERVICE);
+
+/// The whole file.
+pub(super) static TOP: &[Row] = &[
+    row("servers", some(&SERVER_OBJECT), "The listeners").required(),
+    row("realms", map(&REALM_OBJECT), "Who is who, by name"),
+    row(
+        "services",
+        map(&SERVICE_OBJECT),
+        "What stands behind the paths, by name",
+    ),
+    row(
+        "roles",
+        list(&ROLE_NAME),
+        "Roles that exist besides Everyone, Anonymous and the groups of group files",
+    )
+    .or("[]"),
+    later("acl", "Parent of every service's acl"),
+    later("admin", "The admin listener"),
+    later("bus", "Redis, shared by all nodes"),
+    row("limits", Kind::Object(LIMITS), "Bounds on what peers may cost").or("{}"),
+    later("throttle", "Slows down guessing"),
+    row(
+        "drainGrace",
+        ANY_LENGTH,
+        "How long open sockets may take to close at the end",
+    )
+    .or("\"10 seconds\""),
+];
+
+/// `limits`.
+pub(super) static LIMITS: &[Row] = &[
+    row("requestLineBytes", HEAD, "Longest request line, in bytes").or("8192"),
+    row("headBytes", HEAD, "Longest request head, in bytes").or("16384"),
+    row(
+        "headTimeout",
+        POSITIVE,
+        "Time for accept, TLS handshake and head together",
+    )
+    .or("\"10 seconds\""),
+    row(
+        "attemptsPerConnection",
+        Kind::Count { min: 1, max: 1000 },
+        "Refused attempts on one connection",
+    )
+    .or("3"),
+    row(
+        "keepAliveTimeout",
+        POSITIVE,
+        "Time that a kept connection waits for its next head",
+    )
+    .or("\"30 seconds\""),
+    row(
+        "messageBytes",
+        Kind::Count {
+            min: 1,
+            max: 1024 * MEBIBYTE,
+        },
+        "Longest WebSocket message, in bytes",
+    )
+    .or("1048576"),
+    row("closeTimeout", POSITIVE, "Time for a closing handshake").or("\"5 seconds\""),
+    row(
+        "stallTimeout",
+        POSITIVE,
+        "Time that a peer may take nothing of what waits for it",
+    )
+    .or("\"10 seconds\""),
+    row(
+        "connections",
+        MANY,
+        "Open connections; default 100000 (smol) or 4000 (std)",
+    ),
+    row(
+        "connectionsPerAddress",
+        MANY,
+        "Open connections of one address; default a tenth of all",
+    ),
+    row(
+        "socketsPerSubject",
+        MANY,
+        "Open sockets of one identity; default no bound",
+    ),
+    row(
+        "messageMemory",
+        MEMORY,
+        "Memory of messages that are being received, in bytes",
+    )
+    .or("268435456"),
+    row(
+        "jobBytes",
+        MEMORY,
+        "Memory of password hashes that are computed at once, in bytes",
+    )
+    .or("268435456"),
+    row("sessions", MANY, "Sessions of form logins").or("100000"),
+    row("tickets", MANY, "Unspent tickets").or("100000"),
+];
+
+/// One of `servers`.
+static SERVER: &[Row] = &[
+    row("id", NAME, "Its name in the log").required(),
+    row("uuid", Kind::Text(&UUID), "Its name in other systems"),
+    row(
+        "listen",
+        some(&LISTEN_ADDRESS),
+        "Addresses with ports; port 0 takes a free one",
+    )
+    .required(),
+    row(
+        "serverCertificate",
+        Kind::File,
+        "PEM file with certificate chain and key",
+    ),
+    row(
+        "plaintext",
+        Kind::Boolean,
+        "Serves without TLS, on loopback addresses only",
+    )
+    .or("false"),
+    row(
+        "hosts",
+        list(&HOST_ENTRY),
+        "Hosts that it answers for; default localhost, 127.0.0.1 and [::1] if it listens on loopback only",
+    ),
+    row("services", some(&NAME), "Names of its services; default all"),
+    row(
+        "unknownHostStatus",
+        Kind::Number(&[421, 403, 404]),
+        "Answer to a host that it does not serve",
+    )
+    .or("421"),
+    row(
+        "health",
+        Kind::Text(&PATH),
+        "Path that is answered 200 or 503 without Host check and realm",
+    ),
+    row("hsts", ANY_LENGTH, "max-age of Strict-Transport-Security"),
+    later("proxyProtocol", "Networks from which a PROXY header comes first"),
+    later("portNumber", "Port of a server in short form"),
+    later("authentication", "Realm of a server in short form"),
+    later("endpoints", "Points of a server in short form"),
+    later("clientCertificates", "Client certificates as credentials"),
+];
+
+/// One of `services`.
+static SERVICE: Tagged = Tagged {
+    common: &[
+        row(
+            "accept",
+            Kind::OneOrMany(&ACCEPT_ENTRY),
+            "Path or wss://host[:port]/path, or a list of them",
+        )
+        .required(),
+        row(
+            "realm",
+            Kind::OneOrMany(&NAME),
+            "Name of the realm whose clients may enter",
+        ),
+        row("public", Kind::Boolean, "Everybody may enter").or("false"),
+        row("enabled", Kind::Boolean, "false answers 503").or("true"),
+        row("carriers", some(&CARRIER_NAME), "Replaces the realm's carriers"),
+        row(
+            "origins",
+            list(&ORIGIN_NAME),
+            "Allowed origins besides the server's own",
+        ),
+        row(
+            "allowMissingOrigin",
+            Kind::Boolean,
+            "Lets cookies pass without Origin",
+        )
+        .or("false"),
+        row(
+            "requireRoles",
+            list(&ROLE_NAME),
+            "Roles that are needed, all of them; [\"*\"] is any authenticated user",
+        )
+        .or("[]"),
+        row(
+            "requireScopes",
+            list(&SCOPE_TOKEN),
+            "Scopes that are needed, all of them",
+        )
+        .or("[]"),
+        later("acl", "Who may do what"),
+        row(
+            "subprotocols",
+            list(&PROTOCOL),
+            "Subprotocols, preferred ones first",
+        )
+        .or("[]"),
+        row(
+            "requireSubprotocol",
+            Kind::Boolean,
+            "Refuses clients without a common subprotocol",
+        )
+        .or("false"),
+        row(
+            "idleTimeout",
+            POSITIVE,
+            "Closes a socket on which nothing was sent for this long",
+        ),
+        row("pingInterval", POSITIVE, "Time between two pings").or("\"30 seconds\""),
+        later("stepUpLifetime", "Life of a further factor's identity"),
+        later("singleUse", "Accepts every token once"),
+        later("firstMessage", "Takes the token from the first message"),
+        later("acceptThenClose", "Refuses by a Close frame"),
+    ],
+    variants: &[
+        Variant {
+            name: "echo",
+            doc: "Sends every message back",
+            rows: &[],
+            state: State::Built,
+        },
+        Variant {
+            name: "broadcast",
+            doc: "What one member sends, all others receive",
+            rows: &[later("mailboxBytes", "Bytes that wait for one member")],
+            state: State::Later,
+        },
+        Variant {
+            name: "points",
+            doc: "Named last values",
+            rows: &[later("endpoints", "Data points by path")],
+            state: State::Later,
+        },
+        Variant {
+            name: "proxy",
+            doc: "Relays to an upstream",
+            rows: &[
+                later("connect", "URL of the upstream"),
+                later("forward", "Fields that tell the upstream who the client is"),
+                later("timeout", "Time from dial to the upstream's answer"),
+                later("plaintext", "Allows an upstream without TLS beyond loopback"),
+                later("caFile", "Certificate authority of the upstream"),
+            ],
+            state: State::Later,
+        },
+        Variant {
+            name: "directory",
+            doc: "Serves files",
+            rows: &[later("directory", "The folder")],
+            state: State::Later,
+        },
+    ],
+};

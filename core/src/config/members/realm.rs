@@ -1,0 +1,263 @@
+//! The members of realms and of their login modules.
+
+use super::super::table::{Format, Kind, Row, State, Tagged, Variant, Word, later, refused, row};
+use super::values::*;
+
+static MODULE_OBJECT: Kind = Kind::Tagged(&MODULE);
+
+/// One of `realms`.
+pub(super) static REALM: &[Row] = &[
+    row(
+        "description",
+        Kind::Text(&DESCRIPTION),
+        "Text of the challenge; default the realm's name",
+    ),
+    row(
+        "challenges",
+        some(&CHALLENGE_NAME),
+        "Schemes in order; default what the login modules can judge",
+    ),
+    later("digest", "Algorithms and nonces of Digest"),
+    row("scope", list(&SCOPE_TOKEN), "Scopes that the challenge announces").or("[]"),
+    row("carriers", some(&CARRIER_NAME), "Where a credential may travel").or("[\"authorization\"]"),
+    row(
+        "anonymous",
+        Kind::Object(ANONYMOUS),
+        "Lets clients without a credential pass",
+    ),
+    row("sessionTimeout", POSITIVE, "Longest life of a socket"),
+    later(
+        "authorizationTimeout",
+        "Longest life of a socket that is not renewed",
+    ),
+    later("renewal", "Path that renews a socket"),
+    later("origins", "Who may use the realm's own paths"),
+    later("form", "HTML form login"),
+    later("tickets", "One-time tickets"),
+    later("acrValues", "What a second factor's challenge asks for"),
+    row("loginModules", some(&MODULE_OBJECT), "The login chain").required(),
+    row(
+        "sameTokenOk",
+        Kind::Boolean,
+        "Lets two carriers hold the same token",
+    )
+    .or("false"),
+    row(
+        "ignoreAuthorizationFromProxy",
+        Kind::Boolean,
+        "A proxy in front writes its own Authorization field",
+    )
+    .or("false"),
+    row(
+        "suppressBrowserPrompt",
+        Kind::Boolean,
+        "Leaves out Basic and Digest challenges for requests with an Origin",
+    )
+    .or("false"),
+    row(
+        "lenientSubprotocolToken",
+        Kind::Boolean,
+        "Lets a subprotocol token hold / and =",
+    )
+    .or("false"),
+    row("compat", Kind::Object(COMPAT), "Behaviour of older gateways").or("{}"),
+];
+
+static ANONYMOUS: &[Row] = &[row("roles", list(&ROLE_NAME), "Roles besides Anonymous").or("[]")];
+
+static COMPAT: &[Row] = &[
+    row("kaazing403", Kind::Boolean, "403 where a login fails").or("false"),
+    row(
+        "applicationPrefix",
+        Kind::Boolean,
+        "Writes the Application prefix of challenges",
+    )
+    .or("false"),
+];
+
+/// One of a realm's `loginModules`.
+static MODULE: Tagged = Tagged {
+    common: &[row("success", Kind::Word(FLAGS), "What the verdict does to the chain").required()],
+    variants: &[
+        Variant {
+            name: "users",
+            doc: "User files",
+            rows: &[
+                row("passwords", Kind::File, "htpasswd file").required(),
+                later("digests", "htdigest file"),
+                row("groups", Kind::File, "Group file"),
+            ],
+            state: State::Built,
+        },
+        Variant {
+            name: "jwt",
+            doc: "JSON Web Tokens",
+            rows: JWT,
+            state: State::Built,
+        },
+        Variant {
+            name: "introspection",
+            doc: "Opaque tokens, RFC 7662",
+            rows: &[],
+            state: State::Later,
+        },
+        Variant {
+            name: "ldap",
+            doc: "An LDAP directory",
+            rows: &[],
+            state: State::Later,
+        },
+        Variant {
+            name: "ephemeral",
+            doc: "HMAC credentials that expire",
+            rows: &[],
+            state: State::Later,
+        },
+        Variant {
+            name: "callout",
+            doc: "An HTTP service that decides",
+            rows: &[],
+            state: State::Later,
+        },
+        Variant {
+            name: "certificate",
+            doc: "Client certificates",
+            rows: &[],
+            state: State::Later,
+        },
+    ],
+};
+
+/// The words of `success`.
+static FLAGS: &[Word] = &[
+    Word::built("required"),
+    Word::built("requisite"),
+    Word::built("sufficient"),
+    Word::built("optional"),
+];
+
+static CLAIM_VALUES: Kind = some(&CLAIM_VALUE);
+static CLAIM_VALUE: Kind = Kind::Text(&Format {
+    check: |_| Ok(()),
+    pattern: "",
+});
+static RSA_WORD: Kind = Kind::Word(RSA_ALGORITHMS);
+
+static JWT: &[Row] = &[
+    row("issuer", NAME, "What iss must be"),
+    row("audience", NAME, "What aud must be or contain"),
+    row(
+        "claims",
+        Kind::Map {
+            of: &CLAIM_VALUES,
+            name: &PLAIN,
+            min: 1,
+        },
+        "Claims with their accepted values",
+    ),
+    row(
+        "claimsMode",
+        Kind::Word(&[Word::built("any"), Word::built("all")]),
+        "How many of the claims must hold",
+    )
+    .or("\"any\""),
+    row("roles", list(&NAME), "Claims whose values become roles").or("[]"),
+    row("leeway", ANY_LENGTH, "How far clocks may differ").or("\"30 seconds\""),
+    row("requireExpiry", Kind::Boolean, "Refuses tokens without exp").or("true"),
+    row("tokenType", NAME, "What typ must be"),
+    row(
+        "algorithms",
+        some(&RSA_WORD),
+        "Algorithms of RSA keys of a JWKS that name none",
+    ),
+    row(
+        "verification",
+        Kind::Single(VERIFICATION),
+        "What verifies the signature",
+    )
+    .required(),
+];
+
+static VERIFICATION: &[Row] = &[
+    row(
+        "publicKey",
+        Kind::Single(PUBLIC_KEYS),
+        "One PEM public key, by algorithm",
+    ),
+    row("jwks", Kind::Object(JWKS), "A JSON Web Key Set"),
+    row("secret", Kind::Single(SECRETS), "A shared secret, by algorithm"),
+];
+
+static JWKS: &[Row] = &[
+    row("keyFile", Kind::File, "JWKS file").required(),
+    later("url", "Where the key set is fetched"),
+    later("refresh", "Time between two fetches"),
+    later("refetchInterval", "Time between two fetches for unknown keys"),
+    later("caFile", "Certificate authority of the URL"),
+    later("plaintext", "Allows a URL without TLS beyond loopback"),
+];
+
+static KEY_FILE: Kind = Kind::Object(&[row("keyFile", Kind::File, "The key's file").required()]);
+
+const fn key(algorithm: &'static str) -> Row {
+    row(algorithm, KEY_FILE, "The key of this algorithm")
+}
+
+const NOT_BUILT_IN: &str = "not available in this version: this algorithm is not built in";
+const NEEDS_SECRET: &str = "HMAC with a public key lets everybody sign: use \"secret\" with a secret file";
+const NEEDS_PUBLIC_KEY: &str = "a public-key algorithm has no shared secret: use \"publicKey\"";
+const RSA_ONLY: &str = "only the algorithms of RSA keys are listed here: other keys tell theirs";
+
+/// The members of `publicKey`.
+static PUBLIC_KEYS: &[Row] = &[
+    key("RS256"),
+    key("RS384"),
+    key("RS512"),
+    key("PS256"),
+    key("PS384"),
+    key("PS512"),
+    key("ES256"),
+    key("ES384"),
+    key("EdDSA"),
+    refused("ES512", NOT_BUILT_IN),
+    refused("ES256K", NOT_BUILT_IN),
+    refused("HS256", NEEDS_SECRET),
+    refused("HS384", NEEDS_SECRET),
+    refused("HS512", NEEDS_SECRET),
+];
+
+/// The members of `secret`.
+static SECRETS: &[Row] = &[
+    key("HS256"),
+    key("HS384"),
+    key("HS512"),
+    refused("RS256", NEEDS_PUBLIC_KEY),
+    refused("RS384", NEEDS_PUBLIC_KEY),
+    refused("RS512", NEEDS_PUBLIC_KEY),
+    refused("PS256", NEEDS_PUBLIC_KEY),
+    refused("PS384", NEEDS_PUBLIC_KEY),
+    refused("PS512", NEEDS_PUBLIC_KEY),
+    refused("ES256", NEEDS_PUBLIC_KEY),
+    refused("ES384", NEEDS_PUBLIC_KEY),
+    refused("ES512", NEEDS_PUBLIC_KEY),
+    refused("ES256K", NEEDS_PUBLIC_KEY),
+    refused("EdDSA", NEEDS_PUBLIC_KEY),
+];
+
+/// The words of a `jwt` module's `algorithms`.
+pub(in crate::config) static RSA_ALGORITHMS: &[Word] = &[
+    Word::built("RS256"),
+    Word::built("RS384"),
+    Word::built("RS512"),
+    Word::built("PS256"),
+    Word::built("PS384"),
+    Word::built("PS512"),
+    Word::refused("ES256", RSA_ONLY),
+    Word::refused("ES384", RSA_ONLY),
+    Word::refused("ES512", RSA_ONLY),
+    Word::refused("ES256K", RSA_ONLY),
+    Word::refused("EdDSA", RSA_ONLY),
+    Word::refused("HS256", NEEDS_SECRET),
+    Word::refused("HS384", NEEDS_SECRET),
+    Word::refused("HS512", NEEDS_SECRET),
+];

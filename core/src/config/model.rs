@@ -1,0 +1,413 @@
+//! The configuration as plain data: what the rest of the core reads. Names are those of the file in
+//! Rust's spelling; defaults are filled in. Nothing in here is a secret: files are named, not held.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::Place;
+
+/// A file that a member names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRef {
+    /// Where the file is: a relative name is resolved against the configuration's folder.
+    pub path: PathBuf,
+    /// The member that names it.
+    pub place: Place,
+}
+
+/// Bounds on what peers may cost. Sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest request line; over it 414.
+    pub request_line_bytes: usize,
+    /// Longest request head, request line included; over it 431.
+    pub head_bytes: usize,
+    /// How long accept, TLS handshake and head may take together; over it 408.
+    pub head_timeout: Duration,
+    /// Refused attempts on one connection; the last one closes it.
+    pub attempts_per_connection: u64,
+    /// How long a kept connection waits for its next head.
+    pub keep_alive_timeout: Duration,
+    /// Longest WebSocket message; over it Close 1009.
+    pub message_bytes: usize,
+    /// How long a closing handshake and the last flush may take.
+    pub close_timeout: Duration,
+    /// How long a peer may take nothing of what waits for it.
+    pub stall_timeout: Duration,
+    /// Open connections. `None`: the program's default.
+    pub connections: Option<usize>,
+    /// Open connections of one address (IPv6: of one /64). `None`: a tenth of all.
+    pub connections_per_address: Option<usize>,
+    /// Open sockets of one identity; over it 429. `None`: no bound.
+    pub sockets_per_subject: Option<usize>,
+    /// Memory of all messages that are being received.
+    pub message_memory: usize,
+    /// Memory of all password hashes that are computed at once.
+    pub job_bytes: usize,
+    /// Sessions of form logins.
+    pub sessions: usize,
+    /// Unspent tickets.
+    pub tickets: usize,
+}
+
+/// One listener: addresses, certificate, accepted hosts and the services behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its name in the log.
+    pub id: String,
+    /// Its name in other systems, in lower case.
+    pub uuid: Option<String>,
+    /// Where it listens; port 0 leaves the choice to the operating system.
+    pub listen: Vec<SocketAddr>,
+    /// Certificate chain and key in one PEM file; `None` exactly if `plaintext`.
+    pub certificate: Option<FileRef>,
+    /// Serves without TLS; every address of `listen` is a loopback address then.
+    pub plaintext: bool,
+    /// The hosts that it answers for, those of absolute `accept` URLs included; never empty.
+    pub hosts: Vec<HostEntry>,
+    /// The names of its services, each of them known.
+    pub services: Vec<String>,
+    /// The answer to a well-formed Host that is not served: 421, 403 or 404.
+    pub unknown_host_status: u16,
+    /// The path that is answered 200 or 503 without Host check and realm.
+    pub health: Option<String>,
+    /// `max-age` of `Strict-Transport-Security`.
+    pub hsts: Option<Duration>,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// A host that a server answers for: a name or IP literal, optionally with a port, or `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostEntry {
+    /// The entry as it is written; its syntax has been checked.
+    pub text: String,
+    /// Where it comes from.
+    pub place: Place,
+}
+
+/// What stands behind one or more paths, and who may reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub kind: ServiceKind,
+    /// Where it is reached; never empty.
+    pub accept: Vec<Accept>,
+    /// Who may try.
+    pub access: Access,
+    /// `false` answers 503 before any credential work.
+    pub enabled: bool,
+    /// The carriers that replace its realm's; see [`super::Config::carriers`].
+    pub carriers: Option<Vec<Carrier>>,
+    /// The allowed origins besides the server's own; `None` lets every origin pass, and then no
+    /// credential of this service is an ambient one.
+    pub origins: Option<Vec<String>>,
+    /// Lets an ambient credential pass without an Origin.
+    pub allow_missing_origin: bool,
+    /// The roles that are needed, all of them. Empty: any authenticated client.
+    pub require_roles: Vec<String>,
+    /// The scopes that are needed, all of them.
+    pub require_scopes: Vec<String>,
+    /// The subprotocols that it speaks, preferred ones first.
+    pub subprotocols: Vec<String>,
+    /// Refuses clients that offer none of `subprotocols`.
+    pub require_subprotocol: bool,
+    /// Closes a socket on which nothing was sent for this long.
+    pub idle_timeout: Option<Duration>,
+    /// Time between two pings.
+    pub ping_interval: Duration,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// What a service does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// Sends every message back.
+    Echo,
+}
+
+/// One way to reach a service: a path on every host of the server, or an absolute URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// The URL's scheme. `None`: any.
+    pub scheme: Option<UrlScheme>,
+    /// The URL's host in lower case, an IPv6 address in brackets. `None`: every host of the server.
+    pub host: Option<String>,
+    /// The URL's port; a request through another one is 403. `None`: any.
+    pub port: Option<u16>,
+    /// The canonical path.
+    pub path: String,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// The scheme of an absolute `accept` URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlScheme {
+    /// `ws`: without TLS.
+    Ws,
+    /// `wss`: with TLS.
+    Wss,
+}
+
+/// Who may try to reach a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody, without a credential.
+    Public,
+    /// Who passes these realms, in order; never empty, each of them known.
+    Realms(Vec<String>),
+}
+
+/// Where a credential travels. `Display` writes it as in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Carrier {
+    /// The `Authorization` field, with its scheme.
+    Authorization,
+    /// The bare token in the field of this name.
+    Header(String),
+    /// The bare token in the query parameter of this (decoded) name.
+    Query(String),
+    /// The bare token in the cookie of this name.
+    Cookie(String),
+    /// The bare token behind this marker in `Sec-WebSocket-Protocol`.
+    Subprotocol(String),
+}
+
+impl Carrier {
+    /// Says whether browsers send such a credential unasked, whatever page makes the request
+    /// (SPEC R3). What `Authorization` holds depends on its scheme: see [`Scheme::is_ambient`].
+    #[must_use]
+    pub const fn is_ambient(&self) -> bool {
+        match self {
+            Self::Cookie(_) => true,
+            Self::Authorization | Self::Header(_) | Self::Query(_) | Self::Subprotocol(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authorization => f.write_str("authorization"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Subprotocol(marker) => write!(f, "subprotocol:{marker}"),
+        }
+    }
+}
+
+/// One challenge of a realm's 401.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// The authentication scheme.
+    pub scheme: Scheme,
+    /// Written with `Application ` before the scheme, which only `compat.applicationPrefix` does.
+    pub application_prefix: bool,
+}
+
+/// An authentication scheme, RFC 9110 section 11.1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// RFC 6750.
+    Bearer,
+    /// RFC 7617.
+    Basic,
+    /// RFC 7616.
+    Digest,
+    /// Any other name; judged as a bearer token.
+    Custom(String),
+}
+
+impl Scheme {
+    /// Reads a scheme's name, which compares regardless of case. The name has to be a token.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        let known = [
+            ("Bearer", Self::Bearer),
+            ("Basic", Self::Basic),
+            ("Digest", Self::Digest),
+        ];
+        let found = known
+            .into_iter()
+            .find(|(text, _)| name.eq_ignore_ascii_case(text));
+        found.map_or_else(|| Self::Custom(name.to_owned()), |(_, scheme)| scheme)
+    }
+
+    /// Returns the scheme's name as it is written in a challenge.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Basic => "Basic",
+            Self::Digest => "Digest",
+            Self::Custom(name) => name,
+        }
+    }
+
+    /// Says whether browsers answer its challenge by themselves and go on to send the credential
+    /// unasked, whatever page makes the request (SPEC R3, R11).
+    #[must_use]
+    pub fn is_ambient(&self) -> bool {
+        match self {
+            Self::Basic | Self::Digest => true,
+            Self::Bearer => false,
+            Self::Custom(name) => name.eq_ignore_ascii_case("Negotiate") || name.eq_ignore_ascii_case("NTLM"),
+        }
+    }
+}
+
+/// Who is who: the challenges, the carriers and the chain of login modules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Realm {
+    /// Its name in the file.
+    pub name: String,
+    /// The text in `realm="..."`: printable ASCII.
+    pub description: String,
+    /// The challenges of a 401, in order; never empty.
+    pub challenges: Vec<Challenge>,
+    /// The scopes that the Bearer challenge announces.
+    pub scope: Vec<String>,
+    /// Where a credential may travel; never empty.
+    pub carriers: Vec<Carrier>,
+    /// How a client without a credential passes. `None`: it does not.
+    pub anonymous: Option<Anonymous>,
+    /// Longest life of a socket.
+    pub session_timeout: Option<Duration>,
+    /// The login modules, in order; never empty.
+    pub modules: Vec<LoginModule>,
+    /// Lets two carriers hold the same token.
+    pub same_token_ok: bool,
+    /// Treats the `Authorization` field as absent: a proxy in front writes its own there.
+    pub ignore_authorization_from_proxy: bool,
+    /// Leaves out the challenges for which a browser opens a prompt if the request has an Origin.
+    pub suppress_browser_prompt: bool,
+    /// Lets a subprotocol token hold `/` and `=`, which browsers never send.
+    pub lenient_subprotocol_token: bool,
+    /// Behaviour of older gateways.
+    pub compat: Compat,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// The rights of a client without a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anonymous {
+    /// Its roles besides `Anonymous`.
+    pub roles: Vec<String>,
+}
+
+/// Behaviour of older gateways, all of it off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compat {
+    /// Answers 403 where a login fails.
+    pub kaazing403: bool,
+    /// Writes the `Application ` prefix of challenges.
+    pub application_prefix: bool,
+}
+
+/// One link of the login chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginModule {
+    /// What its success and its failure do to the chain.
+    pub success: Flag,
+    /// What it judges.
+    pub kind: ModuleKind,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// What a module's verdict does to the login chain (SPEC R15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// Failure fails the chain, which goes on.
+    Required,
+    /// Failure fails the chain at once.
+    Requisite,
+    /// Success ends the chain unless a required module failed.
+    Sufficient,
+    /// Neither ends the chain.
+    Optional,
+}
+
+/// What a login module judges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModuleKind {
+    /// User files.
+    Users(Users),
+    /// JSON Web Tokens.
+    Jwt(Box<Jwt>),
+}
+
+/// A `users` module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Users {
+    /// The htpasswd file.
+    pub passwords: Option<FileRef>,
+    /// The group file, whose groups are roles.
+    pub groups: Option<FileRef>,
+}
+
+/// A `jwt` module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jwt {
+    /// What `iss` must be; a token of another issuer is left to other modules.
+    pub issuer: Option<String>,
+    /// What `aud` must be or contain.
+    pub audience: Option<String>,
+    /// Claims, each with the values of which one must be there; in the file's order.
+    pub claims: Vec<(String, Vec<String>)>,
+    /// How many of `claims` must hold.
+    pub claims_mode: ClaimsMode,
+    /// The claims whose values become roles.
+    pub roles: Vec<String>,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+    /// Refuses tokens without `exp`.
+    pub require_expiry: bool,
+    /// What `typ` must be.
+    pub token_type: Option<String>,
+    /// The algorithms of RSA keys of a JWKS that name none; empty: RS256 alone.
+    pub algorithms: Vec<&'static str>,
+    /// What verifies the signature.
+    pub verification: Verification,
+}
+
+/// How many of a `jwt` module's `claims` must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimsMode {
+    /// One is enough.
+    Any,
+    /// Every one.
+    All,
+}
+
+/// What verifies a token's signature. Algorithms are names of RFC 7518 and RFC 8037.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// One public key, bound to one algorithm, never one of `HS*`.
+    PublicKey {
+        /// `RS*`, `PS*`, `ES256`, `ES384` or `EdDSA`.
+        algorithm: &'static str,
+        /// The PEM file.
+        key: FileRef,
+    },
+    /// A JSON Web Key Set.
+    Jwks {
+        /// The JWKS file.
+        keys: FileRef,
+    },
+    /// A shared secret: the exact bytes of a file.
+    Secret {
+        /// `HS256`, `HS384` or `HS512`.
+        algorithm: &'static str,
+        /// The file.
+        key: FileRef,
+    },
+}

@@ -1,0 +1,184 @@
+//! Character classes of RFC 9110 and RFC 3986, and the list syntax that fields share.
+
+/// Says whether `byte` is a `tchar` (RFC 9110 section 5.6.2).
+pub const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
+/// Says whether `text` is a `token`: at least one `tchar` and nothing else (RFC 9110 section 5.6.2).
+pub fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().copied().all(is_token_byte)
+}
+
+/// Says whether `byte` may stand in a field value: HTAB, SP, VCHAR or obs-text (RFC 9110 section 5.5).
+pub const fn is_value_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7F)
+}
+
+/// Says whether `byte` is `unreserved` (RFC 3986 section 2.3).
+pub const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+const fn is_sub_delim(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+    )
+}
+
+/// Says whether `byte` may stand in a `reg-name`, the `%` of an escape excluded (RFC 3986 section 3.2.2).
+pub(crate) const fn is_reg_name_byte(byte: u8) -> bool {
+    is_unreserved(byte) || is_sub_delim(byte)
+}
+
+/// Says whether `byte` may stand in a path, the `%` of an escape excluded (RFC 3986 section 3.3).
+pub(crate) const fn is_path_byte(byte: u8) -> bool {
+    is_unreserved(byte) || is_sub_delim(byte) || matches!(byte, b':' | b'@' | b'/')
+}
+
+/// Says whether `byte` may stand in a query, the `%` of an escape excluded (RFC 3986 section 3.4).
+pub(crate) const fn is_query_byte(byte: u8) -> bool {
+    is_path_byte(byte) || byte == b'?'
+}
+
+/// Says whether every byte of `text` is in `class` or part of a well-formed percent-escape.
+pub(crate) fn is_escaped(text: &[u8], class: fn(u8) -> bool) -> bool {
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        let good = if byte == b'%' {
+            let digits = (bytes.next(), bytes.next());
+            matches!(digits, (Some(high), Some(low)) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+        } else {
+            class(byte)
+        };
+        if !good {
+            return false;
+        }
+    }
+    true
+}
+
+/// Returns the value of a hexadecimal digit.
+pub(crate) const fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// A byte of percent-encoded text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    /// Stood there itself.
+    Plain(u8),
+    /// Was written as `%` and two digits.
+    Escape(u8),
+}
+
+/// Reads percent-encoded text byte by byte. A `%` without two digits behind it stands for itself;
+/// a [`Target`](super::Target) has none of those.
+pub(crate) fn percent_decode(text: &[u8]) -> impl Iterator<Item = Decoded> + '_ {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (&first, after) = rest.split_first()?;
+        if first == b'%'
+            && let Some((&[high, low], behind)) = after.split_first_chunk::<2>()
+            && let (Some(high), Some(low)) = (hex_value(high), hex_value(low))
+        {
+            rest = behind;
+            return Some(Decoded::Escape(high << 4 | low));
+        }
+        rest = after;
+        Some(Decoded::Plain(first))
+    })
+}
+
+/// Strips optional white space, SP and HTAB, from both ends (RFC 9110 section 5.6.3).
+pub fn trim_ows(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// Yields the members of one comma-separated field value, trimmed, without the empty ones, which a
+/// recipient has to ignore (RFC 9110 section 5.6.1.2). Commas in quoted strings separate too: only
+/// lists of tokens are read with this.
+pub fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&byte| byte == b',')
+        .map(trim_ows)
+        .filter(|item| !item.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_not_empty_and_have_no_separators() {
+        assert!(is_token(b"permessage-deflate") && is_token(b"!#$%&'*+-.^_`|~"));
+        for bad in [
+            &b""[..],
+            b"a b",
+            b"a/b",
+            b"a=b",
+            b"a,",
+            b"\xC3\xA9",
+            b"a\0",
+            b"(a)",
+            b"\"a\"",
+            b"a:",
+            b"a@b",
+        ] {
+            assert!(!is_token(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn escapes_need_two_digits() {
+        assert!(is_escaped(b"a%2Fb", is_path_byte));
+        for bad in [&b"%"[..], b"%2", b"%2g", b"%%20", b"a b"] {
+            assert!(!is_escaped(bad, is_path_byte), "{bad:?}");
+        }
+        let read: Vec<_> = percent_decode(b"%41%%4").collect();
+        assert_eq!(
+            read,
+            [
+                Decoded::Escape(b'A'),
+                Decoded::Plain(b'%'),
+                Decoded::Plain(b'%'),
+                Decoded::Plain(b'4')
+            ]
+        );
+    }
+
+    #[test]
+    fn lists_ignore_empty_members() {
+        let items: Vec<_> = list_items(b" , a ,,\tb c,").collect();
+        assert_eq!(items, [&b"a"[..], b"b c"]);
+    }
+}
