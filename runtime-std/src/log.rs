@@ -36,9 +36,10 @@ impl LogWriter {
         let (end, ended) = channel();
         let writer = {
             let (queue, ending) = (Arc::clone(&queue), Arc::clone(&ending));
-            thread::Builder::new()
-                .name("log".to_owned())
-                .spawn(move || write_lines(&queue, &ending, clock, &end))?
+            thread::Builder::new().name("log".to_owned()).spawn(move || {
+                write_lines(&queue, &ending, clock);
+                drop::<Sender<()>>(end);
+            })?
         };
         Ok(Self {
             queue,
@@ -67,7 +68,7 @@ impl LogWriter {
     }
 }
 
-fn write_lines(queue: &LogQueue, ending: &AtomicBool, clock: Clock, _end: &Sender<()>) {
+fn write_lines(queue: &LogQueue, ending: &AtomicBool, clock: Clock) {
     loop {
         // Read before the queue: what was pushed before the end is then surely taken.
         let last = ending.load(Ordering::Acquire);

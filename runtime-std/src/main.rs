@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use countersign_core::auth::password::hash_password;
+use countersign_core::config::schema;
 use countersign_core::entropy::Seed;
 use countersign_core::note::Note;
 use countersign_core::ops::args::{self, Command, EXIT_CONFIG, EXIT_OK, EXIT_USAGE};
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
         Command::Serve { config, listen } => serve::serve(config, listen, queue),
         Command::Check { config } => check(&config, &queue),
         Command::Hash => hash(),
-        Command::Schema => print("TODO\n"),
+        Command::Schema => print(&schema()),
         Command::Help => print(&args::help(NAME)),
         Command::Version => print(&format!("{}\n", program::version(NAME))),
     };
@@ -67,11 +69,8 @@ fn check(config: &Path, queue: &LogQueue) -> u8 {
 
 /// Prints the hash of a password that is typed or piped.
 fn hash() -> u8 {
-    let hashed = terminal::read_line().and_then(|line| {
-        let _password = program::password(&line);
-        let _salt = serve::random::<16>()?;
-        Err::<String, _>(io::Error::other("TODO"))
-    });
+    let hashed = terminal::read_line()
+        .and_then(|line| hash_password(program::password(&line), serve::random()?).map_err(io::Error::other));
     match hashed {
         Ok(text) => print(&format!("{text}\n")),
         Err(error) => {

@@ -281,6 +281,7 @@ impl Server {
     /// Begins the shutdown and waits until no connection is open, or until the time that the
     /// configuration grants has passed.
     pub fn drain(&self) {
+        self.shared.note(&Note::Draining);
         let grace = self.shared.gateway.drain(self.shared.clock.now());
         self.shared.wait_until_empty(grace);
     }
