@@ -37,8 +37,9 @@ impl Files for SystemFiles {
             return Err(ErrorKind::FileTooLarge.into());
         }
         let mut bytes = Vec::new();
-        let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-        if u64::try_from(read).unwrap_or(u64::MAX) > limit {
+        // It may have grown since: never more than one byte over the limit is held.
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
             return Err(ErrorKind::FileTooLarge.into());
         }
         Ok((bytes, stamp))
@@ -130,5 +131,94 @@ fn dial_error(error: Errno) -> DialError {
         DialError::NotFound
     } else {
         DialError::Io
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    use super::*;
+
+    /// A folder with a file, a folder, a pipe, and links that lead out of it. Gone when dropped.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("countersign-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&folder);
+            let root = folder.join("root");
+            fs::create_dir_all(root.join("inner")).unwrap();
+            fs::write(folder.join("secret"), "out of bounds").unwrap();
+            fs::write(root.join("inner/page.txt"), "a page").unwrap();
+            symlink("../secret", root.join("out")).unwrap();
+            symlink("/proc/self/exe", root.join("magic")).unwrap();
+            symlink("inner/page.txt", root.join("within")).unwrap();
+            mknodat(CWD, root.join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+            Self(folder)
+        }
+
+        fn open(&self, path: &str) -> Result<(Served, Opened), DialError> {
+            let segments: Vec<_> = path.split('/').map(str::to_owned).collect();
+            Served::open(&self.0.join("root"), &segments)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn m18_a_file_beneath_the_root_has_its_contents_length_and_time() {
+        let folder = Folder::new("served");
+        for path in ["inner/page.txt", "within"] {
+            let (mut file, opened) = folder.open(path).unwrap();
+            assert_eq!((opened.length, opened.remote), (Some(6), None));
+            assert!(opened.modified.is_some());
+            // It grows after it was announced.
+            fs::write(folder.0.join("root/inner/page.txt"), "a page and more").unwrap();
+            let mut scratch = [0; 64];
+            assert_eq!(file.read(&mut scratch).unwrap(), 6);
+            assert_eq!(file.read(&mut scratch).unwrap(), 0);
+            fs::write(folder.0.join("root/inner/page.txt"), "a page").unwrap();
+        }
+    }
+
+    #[test]
+    fn m18_nothing_leads_out_of_the_root_and_only_regular_files_open() {
+        let folder = Folder::new("root");
+        for path in [
+            "../secret",
+            "out",
+            "magic",
+            "inner",
+            "inner/page.txt/x",
+            "absent",
+            "/etc/hostname",
+            "pipe",
+            "",
+        ] {
+            assert_eq!(folder.open(path).unwrap_err(), DialError::NotFound, "{path}");
+        }
+    }
+
+    #[test]
+    fn m10_a_named_file_is_read_up_to_its_limit_and_no_pipe_blocks() {
+        let folder = Folder::new("named");
+        let path = folder.0.join("secret");
+        let (contents, stamp) = SystemFiles.read(&path, 13).unwrap();
+        assert_eq!(contents, b"out of bounds");
+        assert_eq!(SystemFiles.stat(&path).unwrap(), stamp);
+        let error = SystemFiles.read(&path, 12).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+        assert!(SystemFiles.read(&folder.0.join("root/pipe"), 13).is_err());
+        assert!(SystemFiles.stat(&folder.0.join("root")).is_err());
     }
 }
