@@ -2,14 +2,20 @@
 //! connection here, and time is an argument.
 
 pub mod algorithm;
+mod chain;
+pub(crate) mod challenge;
 mod der;
+pub mod grant;
 pub mod groupfile;
 pub mod json;
 pub mod jwk;
 pub mod jws;
 pub mod jwt;
+pub(crate) mod login;
 pub mod password;
+pub(crate) mod present;
 mod publickey;
+pub(crate) mod realm;
 pub mod userfile;
 
 /// Roles that the gateway itself gives out. Coming from a group file or a claim they are ignored,

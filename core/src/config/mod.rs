@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod members;
 mod model;
+mod page;
 mod relations;
 mod schema;
 mod shape;
@@ -32,6 +33,7 @@ pub use model::{
     Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, FileRef, Flag, HostEntry, Jwt, Limits,
     LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, UrlScheme, Users, Verification,
 };
+pub use page::{CONTENT_SECURITY_POLICY, Page};
 pub use relations::BUILT_IN_ROLES;
 pub use schema::schema;
 pub use source::{MAX_CONFIG_BYTES, MAX_NESTING};
@@ -62,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long open sockets may take to close when the program ends.
     pub drain_grace: Duration,
+    /// Pages that the program adds by itself; no member of the file makes one.
+    pub pages: Vec<Page>,
     /// The files that the configuration names. Empty after [`Config::parse`].
     pub files: BTreeMap<PathBuf, LoadedFile>,
     /// Every place that names a role.
@@ -135,6 +139,7 @@ impl Config {
             services: parts.services,
             limits,
             drain_grace,
+            pages: Vec::new(),
             files: BTreeMap::new(),
             role_uses: parts.role_uses,
         };

@@ -6,25 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Gateway;
-use super::bells::Bell;
-
-/// What counts as one address: an IPv4 address, or the first 64 bits of an IPv6 address, since a
-/// host is commonly given a whole /64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum AddressKey {
-    V4(u32),
-    V6(u64),
-}
-
-impl AddressKey {
-    /// The key of `address`; an IPv4-mapped IPv6 address counts as IPv4.
-    pub(crate) fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self::V4(v4.to_bits()),
-            IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 64) as u64),
-        }
-    }
-}
+use crate::bell::Bell;
+use crate::budget::AddressKey;
 
 /// The open connections of a gateway, counted.
 #[derive(Debug, Default)]

@@ -1,24 +1,31 @@
 //! What all connections share: rules, limits, budgets, bells, counters.
 
 mod admission;
-mod bells;
-mod memory;
-mod slots;
-pub(crate) mod tls;
+mod reload;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::ServerConfig;
 
 pub use admission::Admission;
 
-use crate::config::{Config, ConfigErrors, Files};
-use crate::entropy::Seed;
+use crate::auth::grant::Grant;
+use crate::bell::Bells;
+use crate::budget::{Memory, Slots};
+use crate::config::{Config, ConfigErrors, ServiceKind};
+use crate::entropy::{Entropy, Seed};
 use crate::note::Note;
+use crate::rules::{self, Rules};
+use crate::service::{Echo, Service, ServiceFactory};
 use crate::time::Now;
+
+/// Descriptors that a process needs beside its connections: listeners, log, files that are read.
+const DESCRIPTORS_BESIDE: u64 = 64;
 
 /// What the runtime tells of itself and its machine.
 #[derive(Clone, Copy, Debug)]
@@ -55,13 +62,34 @@ pub struct Stats {
     pub jobs_running: usize,
     /// Heavy jobs that wait for their turn.
     pub jobs_waiting: usize,
+    /// Bytes of `messageMemory` that are not claimed.
+    pub message_memory_free: usize,
 }
 
 /// What all connections of a process share.
-#[derive(Debug)]
 pub struct Gateway {
+    entropy: Entropy,
+    rules: RwLock<Arc<Rules>>,
+    reload: Mutex<reload::Reload>,
+    services: RwLock<BTreeMap<String, Arc<ServiceFactory>>>,
     admissions: admission::Admissions,
-    bells: bells::Bells,
+    /// The connection limit in force, which a small descriptor limit may have lowered.
+    connection_limit: AtomicUsize,
+    capacity: Capacity,
+    bells: Bells,
+    slots: Arc<Slots>,
+    memory: Arc<Memory>,
+    sockets: Arc<AtomicUsize>,
+    draining: AtomicBool,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("stats", &self.stats())
+            .field("draining", &self.is_draining())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Gateway {
@@ -69,59 +97,152 @@ impl Gateway {
     ///
     /// # Errors
     /// Everything that is wrong in the files that the configuration names, each with its place.
-    pub fn new(_config: Config, _seed: Seed, _capacity: Capacity) -> Result<Arc<Self>, ConfigErrors> {
+    pub fn new(config: Config, seed: Seed, capacity: Capacity) -> Result<Arc<Self>, ConfigErrors> {
+        let rules = rules::build(&config)?;
+        let limits = &rules.limits;
         Ok(Arc::new(Self {
+            entropy: Entropy::new(&seed),
+            services: RwLock::default(),
             admissions: admission::Admissions::default(),
-            bells: bells::Bells::default(),
+            connection_limit: AtomicUsize::new(limits.connections.unwrap_or(capacity.connections)),
+            capacity,
+            bells: Bells::default(),
+            // One processor is left to the IO path, if there is another.
+            slots: Slots::new(capacity.cores.saturating_sub(1), limits.job_bytes),
+            memory: Memory::new(limits.message_memory),
+            sockets: Arc::default(),
+            draining: AtomicBool::new(false),
+            reload: Mutex::new(reload::Reload::new(config)),
+            rules: RwLock::new(Arc::new(rules)),
         }))
+    }
+
+    /// Lets `factory` make the sockets' service where the configuration has `service`, in place of
+    /// the type that is written there: how an embedder serves by itself what the gateway lets in.
+    pub fn replace_service(
+        &self,
+        service: &str,
+        factory: impl Fn(&Grant) -> Box<dyn Service> + Send + Sync + 'static,
+    ) {
+        let mut services = self.services.write().unwrap_or_else(PoisonError::into_inner);
+        services.insert(service.to_owned(), Arc::new(factory));
     }
 
     /// Returns the addresses to listen on, in the order of the configuration.
     pub fn listeners(&self) -> Vec<Listener> {
-        Vec::new()
+        let rules = self.rules();
+        let servers = rules.servers.iter().enumerate();
+        servers
+            .flat_map(|(index, server)| {
+                server.listen.iter().map(move |address| Listener {
+                    server: index,
+                    id: Arc::clone(&server.id),
+                    address: *address,
+                    tls: server.tls.is_some(),
+                })
+            })
+            .collect()
     }
 
     /// Returns the TLS settings of a server, to be asked for at every accept since a reload may
     /// change them; `None` for a server that speaks plain text.
-    pub fn tls(&self, _server: usize) -> Option<Arc<ServerConfig>> {
-        None
+    pub fn tls(&self, server: usize) -> Option<Arc<ServerConfig>> {
+        self.rules().servers.get(server)?.tls.clone()
     }
 
     /// Lowers the connection limit to what `descriptors` allow, and says so. To be called once,
     /// before the first accept, with the soft limit after it was raised.
-    pub fn fit_descriptors(&self, _descriptors: u64) -> Option<Note> {
-        None
-    }
-
-    /// Looks at every named file, reloads what changed, and rings connections after the clocks
-    /// jumped. The adapter calls it every 2 seconds from a thread of its own and logs the notes.
-    pub fn refresh(&self, _files: &mut dyn Files, _now: Now) -> Vec<Note> {
-        Vec::new()
-    }
-
-    /// Reads the configuration file and all files that it names again (SIGHUP). A bad one changes
-    /// nothing. The notes say which it was.
-    pub fn reload(&self, _path: &Path, _files: &mut dyn Files, _now: Now) -> Vec<Note> {
-        Vec::new()
+    pub fn fit_descriptors(&self, descriptors: u64) -> Option<Note> {
+        let each = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
+        let fit = descriptors.saturating_sub(DESCRIPTORS_BESIDE) / each;
+        let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
+        let wanted = self.connection_limit.fetch_min(fit, Ordering::Relaxed);
+        (wanted > fit).then(|| Note::Warning {
+            message: format!(
+                "limits.connections is {fit} instead of {wanted}: {descriptors} descriptors are allowed and \
+                 each connection takes {each}; raise the hard limit of open files (ulimit -Hn) or lower \
+                 limits.connections"
+            ),
+        })
     }
 
     /// Begins the shutdown: open sockets get Close 1001, new upgrades 503. The adapter ends the
     /// process when no connection is open, at the latest when the returned time has passed.
     pub fn drain(&self, _now: Now) -> Duration {
-        Duration::ZERO
+        self.draining.store(true, Ordering::Release);
+        self.bells.ring_all();
+        self.rules().drain_grace
     }
 
     /// Takes a slot for a connection from `peer`, before any TLS work; `None` over a limit, and
     /// then the adapter closes the stream. The slot is given back when the `Admission` is dropped.
     pub fn admit(self: &Arc<Self>, peer: IpAddr, _now: Now) -> Option<Admission> {
-        Admission::new(self, peer, 1000, 100)
+        let limit = self.connection_limit.load(Ordering::Relaxed);
+        let per_address = self
+            .rules()
+            .limits
+            .connections_per_address
+            .unwrap_or_else(|| (limit / 10).max(1));
+        Admission::new(self, peer, limit, per_address)
     }
 
     /// Returns figures for the operator.
     pub fn stats(&self) -> Stats {
+        let (jobs_running, jobs_waiting) = self.slots.load();
         Stats {
             connections: self.admissions.open(),
-            ..Stats::default()
+            sockets: self.sockets.load(Ordering::Relaxed),
+            jobs_running,
+            jobs_waiting,
+            message_memory_free: self.memory.free(),
         }
+    }
+
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) const fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
+    pub(crate) const fn slots(&self) -> &Arc<Slots> {
+        &self.slots
+    }
+
+    pub(crate) const fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Makes the service of one socket.
+    pub(crate) fn service(&self, rules: &rules::Service, grant: &Grant) -> Box<dyn Service> {
+        let factory = {
+            let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
+            services.get(&*rules.name).map(Arc::clone)
+        };
+        match (factory, rules.kind) {
+            (Some(factory), _) => factory(grant),
+            (None, ServiceKind::Echo) => Box::new(Echo),
+        }
+    }
+
+    /// Counts an open socket until the returned value is dropped.
+    pub(crate) fn open_socket(&self) -> OpenSocket {
+        self.sockets.fetch_add(1, Ordering::Relaxed);
+        OpenSocket(Arc::clone(&self.sockets))
+    }
+}
+
+/// One open socket in the count.
+#[derive(Debug)]
+pub(crate) struct OpenSocket(Arc<AtomicUsize>);
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

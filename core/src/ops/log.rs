@@ -3,11 +3,10 @@
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use time::OffsetDateTime;
-
-use crate::config::ConfigErrors;
+use crate::config::{ConfigError, ConfigErrors};
+use crate::http::date::rfc3339;
 use crate::note::{Closed, Decision, Note};
-use crate::time::{Now, UnixTime};
+use crate::time::Now;
 
 /// How many bytes of lines wait before `decision` and `closed` lines are dropped: some 4000
 /// requests, a few seconds of a disk that does not answer.
@@ -171,8 +170,8 @@ fn write_note(out: &mut Vec<u8>, format: Format, note: &Note, now: Now) {
     match (note, format) {
         (Note::ConfigRefused(errors), Format::Text) => write_error_lines(out, errors, ""),
         (Note::ConfigRefused(errors), Format::Json) => {
-            for error in error_objects(errors) {
-                out.extend_from_slice(error.as_bytes());
+            for error in errors {
+                out.extend_from_slice(error.to_json().as_bytes());
                 out.push(b'\n');
             }
         }
@@ -209,7 +208,10 @@ fn write_members(line: &mut Line<'_>, note: &Note) {
             line.string("server", server);
             line.message("url", url);
         }
-        Note::ReloadFailed(errors) => line.raw("errors", &format!("[{}]", error_objects(errors).join(","))),
+        Note::ReloadFailed(errors) => {
+            let objects: Vec<String> = errors.iter().map(ConfigError::to_json).collect();
+            line.raw("errors", &format!("[{}]", objects.join(",")));
+        }
         Note::OverLimit { count } | Note::LogDropped { count } => line.number("count", *count),
         Note::AcceptFailed { server, error } => {
             line.string("server", server);
@@ -255,7 +257,7 @@ fn write_closed(line: &mut Line<'_>, closed: &Closed) {
 
 /// The errors as `FILE:LINE:COLUMN: PATH: MESSAGE`, each behind `start`.
 fn write_error_lines(out: &mut Vec<u8>, errors: &ConfigErrors, start: &str) {
-    for error in &errors.0 {
+    for error in errors {
         out.extend_from_slice(start.as_bytes());
         // A name in the file may hold anything; a line break in it must not forge a line.
         for c in error.to_string().chars() {
@@ -267,18 +269,6 @@ fn write_error_lines(out: &mut Vec<u8>, errors: &ConfigErrors, start: &str) {
         }
         out.push(b'\n');
     }
-}
-
-/// The errors as JSON objects.
-fn error_objects(errors: &ConfigErrors) -> Vec<String> {
-    // PLACEHOLDER: becomes `error.to_json()` when the errors have places.
-    let object = |error: &String| {
-        let mut out = b"{\"event\":\"config_error\",\"message\":".to_vec();
-        quote(&mut out, error);
-        out.push(b'}');
-        String::from_utf8_lossy(&out).into_owned()
-    };
-    errors.0.iter().map(object).collect()
 }
 
 /// One line under construction.
@@ -406,25 +396,6 @@ fn hex(bytes: [u8; 8]) -> String {
     format!("{:016x}", u64::from_be_bytes(bytes))
 }
 
-/// Returns the time as RFC 3339 section 5.6 writes it, with milliseconds, in UTC; past the year
-/// 9999 its last second.
-fn rfc3339(unix: UnixTime) -> String {
-    /// 9999-12-31T23:59:59Z, the last second that has four digits of year.
-    const LAST: u64 = 253_402_300_799;
-    let seconds = i64::try_from(unix.as_secs().min(LAST)).unwrap_or(0);
-    let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        at.year(),
-        u8::from(at.month()),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second(),
-        unix.since_epoch().subsec_millis()
-    )
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -434,8 +405,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::config::Place;
     use crate::note::RequestId;
     use crate::reason::Reason;
+    use crate::time::UnixTime;
 
     fn now() -> Now {
         Now {
@@ -608,13 +581,19 @@ mod tests {
 
     #[test]
     fn a_refused_configuration_is_its_errors_and_nothing_else() {
-        let errors = ConfigErrors(vec![
-            "a.json:1:2: servers: x".to_owned(),
-            "a.json:3:4: \nroles: y".to_owned(),
-        ]);
+        let error = |line, path: &str, message: &str| {
+            let place = Place {
+                line,
+                column: 2,
+                path: path.to_owned(),
+            };
+            ConfigError::new("a.json", place, message)
+        };
+        let errors = vec![error(1, "servers", "x"), error(3, "roles", "\ny")];
+        let errors = ConfigErrors::from_vec(errors).unwrap();
         assert_eq!(
             text_of(&Note::ConfigRefused(errors.clone())),
-            "a.json:1:2: servers: x\na.json:3:4: \\u000aroles: y\n"
+            "a.json:1:2: servers: x\na.json:3:2: roles: \\u000ay\n"
         );
         let text = text_of(&Note::ReloadFailed(errors.clone()));
         assert!(
@@ -623,11 +602,5 @@ mod tests {
         );
         let line = json_of(&Note::ReloadFailed(errors));
         assert_eq!(line["errors"].as_array().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn times_past_the_year_9999_are_still_a_time() {
-        assert_eq!(rfc3339(UnixTime::default()), "1970-01-01T00:00:00.000Z");
-        assert!(rfc3339(UnixTime::from_secs(u64::MAX)).starts_with("9999-12-31T23:59:59"));
     }
 }

@@ -1,3 +1,131 @@
-//! What a socket or a path is for.
+//! What stands behind the door: a service is one file behind [`Service`].
 
-pub mod page;
+mod echo;
+
+use std::fmt;
+
+pub(crate) use echo::Echo;
+
+use crate::auth::grant::Grant;
+use crate::leg::{Break, ClientTls, Destination, DialError, Leg, Opened, TlsInfo};
+use crate::legs::Legs;
+use crate::time::Now;
+use crate::ws::{self, Close, Message};
+
+/// What serves one open WebSocket. It is made after the grant, lives as long as the socket, and is
+/// dropped with it, whatever ends it.
+pub trait Service: Send {
+    /// The socket is open.
+    fn opened(&mut self, context: &mut Context<'_>) {
+        let _ = context;
+    }
+
+    /// A whole message arrived.
+    fn message(&mut self, context: &mut Context<'_>, message: Message);
+
+    /// Something happened on a leg that the service has dialed.
+    fn leg(&mut self, context: &mut Context<'_>, leg: Leg, event: LegEvent<'_>) {
+        let _ = (context, leg, event);
+    }
+}
+
+/// Makes the service of one socket; called once per grant.
+pub type ServiceFactory = dyn Fn(&Grant) -> Box<dyn Service> + Send + Sync;
+
+/// What can happen on a leg other than the client's.
+#[derive(Debug)]
+pub enum LegEvent<'a> {
+    /// It is open.
+    Opened(Opened),
+    /// It could not be opened.
+    Failed(DialError),
+    /// TLS that was asked for on the open leg is in place.
+    Secured(TlsInfo),
+    /// Bytes arrived.
+    Data(&'a [u8]),
+    /// The peer has ended its stream; for a file: everything was read.
+    Eof,
+    /// It is gone in both directions.
+    Broken(Break),
+}
+
+/// What a service may do, lent for the time of one call.
+pub struct Context<'a> {
+    pub(crate) now: Now,
+    pub(crate) grant: &'a Grant,
+    pub(crate) legs: &'a mut Legs,
+    pub(crate) sent: &'a mut Tally,
+    pub(crate) close: &'a mut Option<Close>,
+}
+
+/// What was sent to the client, for the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context<'_> {
+    /// Returns both clocks.
+    pub const fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Returns who is served, with roles, scopes and claims.
+    pub const fn grant(&self) -> &Grant {
+        self.grant
+    }
+
+    /// Sends a message to the client.
+    pub fn send(&mut self, message: &Message) {
+        self.sent.messages += 1;
+        self.sent.bytes += message.payload().len() as u64;
+        ws::send(message, self.legs.client_out());
+    }
+
+    /// Returns how many bytes wait for the client to take them.
+    pub fn backlog(&self) -> usize {
+        self.legs.waiting(Leg::CLIENT)
+    }
+
+    /// Ends the socket with this Close once the call returns. The first call counts.
+    pub const fn close(&mut self, close: Close) {
+        if self.close.is_none() {
+            *self.close = Some(close);
+        }
+    }
+
+    /// Asks for a stream; `None` if the connection has used up its numbers. Answered by
+    /// [`LegEvent::Opened`] or [`LegEvent::Failed`].
+    pub fn dial(&mut self, to: Destination) -> Option<Leg> {
+        self.legs.dial(to)
+    }
+
+    /// Starts TLS on an open leg. Answered by [`LegEvent::Secured`] or [`LegEvent::Broken`].
+    pub fn secure(&mut self, leg: Leg, tls: ClientTls) {
+        self.legs.secure(leg, tls);
+    }
+
+    /// Queues bytes for an open leg.
+    pub fn write(&mut self, leg: Leg, bytes: &[u8]) {
+        self.legs.write(leg, bytes);
+    }
+
+    /// Ends our side of a leg when its queue is empty; reads go on until its end of stream.
+    pub fn hang_up(&mut self, leg: Leg) {
+        self.legs.hang_up(leg);
+    }
+
+    /// Lets go of a leg at once. Never the client's.
+    pub fn let_go(&mut self, leg: Leg) {
+        self.legs.let_go(leg);
+    }
+}

@@ -8,9 +8,11 @@ use std::time::Duration;
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::config::MemoryFiles;
+use crate::auth::jwt::sign_hs256;
+use crate::auth::password::hash_password;
+use crate::config::{MemoryFiles, Page};
 use crate::secret::Secret;
-use crate::service::page::Page;
+
 use crate::time::Now;
 
 /// How long the demo's token is good for: a working day, and not the next one.
@@ -104,10 +106,10 @@ impl Demo {
         let host = host_to_visit(material.listen);
         let password = readable(&derived(&material.random, "password"));
         let secret = derived(&material.random, "token key");
-        let token = placeholder::sign_hs256(&claims(&material.random, now), &secret);
+        let token = sign_hs256(&claims(&material.random, now), &secret);
         let [salt, _] = halves(&derived(&material.random, "password salt"));
         // A hash that could not be made is an empty one, which the loader refuses.
-        let hash = placeholder::hash_password(password.as_bytes(), salt).unwrap_or_default();
+        let hash = hash_password(password.as_bytes(), salt).unwrap_or_default();
         let files = in_memory([
             (CONFIG, configuration(&host, material.listen).into_bytes()),
             (CERTIFICATE, material.certificate_pem.into_bytes()),
@@ -213,10 +215,9 @@ fn claims(random: &[u8; 32], now: Now) -> Value {
 }
 
 fn in_memory<const N: usize>(named: [(&str, Vec<u8>); N]) -> MemoryFiles {
-    // PLACEHOLDER: becomes `files.insert(path, bytes)` when the configuration lands.
-    let mut files = MemoryFiles::default();
+    let mut files = MemoryFiles::new();
     for (name, bytes) in named {
-        files.0.insert(PathBuf::from(FOLDER).join(name), bytes);
+        files.insert(PathBuf::from(FOLDER).join(name), bytes);
     }
     files
 }
@@ -256,33 +257,6 @@ fn readable(bytes: &[u8; 32]) -> String {
     text
 }
 
-/// PLACEHOLDER: becomes `crate::auth::{jwt::sign_hs256, password::hash_password}` when they land.
-mod placeholder {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-    use ring::hmac;
-    use serde_json::Value;
-
-    pub(super) fn sign_hs256(claims: &Value, secret: &[u8]) -> String {
-        let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
-        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
-    }
-
-    pub(super) fn hash_password(password: &[u8], salt: [u8; 16]) -> Result<String, argon2::Error> {
-        let params = argon2::Params::new(19_456, 2, 1, Some(32))?;
-        let mut digest = [0; 32];
-        argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params).hash_password_into(
-            password,
-            &salt,
-            &mut digest,
-        )?;
-        let (salt, digest) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(digest));
-        Ok(format!("$argon2id$v=19$m=19456,t=2,p=1${salt}${digest}"))
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -290,7 +264,8 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
-    use crate::config::Files as _;
+    use crate::auth::password::StoredHash;
+    use crate::config::{Config, Files as _};
     use crate::time::UnixTime;
 
     fn demo(listen: &str, random: u8) -> Demo {
@@ -326,10 +301,21 @@ mod tests {
         assert_eq!(file(&mut demo, CERTIFICATE), b"PEM");
         assert_eq!(file(&mut demo, SECRET).len(), 32);
         let users = String::from_utf8(file(&mut demo, PASSWORDS)).unwrap();
+        let (user, hash) = users.trim_end().split_once(':').unwrap();
+        assert_eq!(user, demo.user);
         assert!(
-            users.starts_with("demo:$argon2id$v=19$m=19456,t=2,p=1$"),
-            "{users}"
+            StoredHash::parse(hash)
+                .unwrap()
+                .verify(demo.password.expose().as_bytes())
         );
+    }
+
+    #[test]
+    fn the_ordinary_loader_takes_the_configuration() {
+        let mut demo = demo("127.0.0.1:0", 7);
+        let config = Config::load(&demo.path, &mut demo.files).unwrap();
+        assert_eq!(config.servers.len(), 1);
+        assert!(config.services.contains_key("echo"));
     }
 
     #[test]

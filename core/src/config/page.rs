@@ -1,4 +1,4 @@
-//! Fixed pages that are part of the program.
+//! Fixed pages that are part of a program: they come from code, never from a file.
 
 /// The `Content-Security-Policy` of every page (R17). `'self'` alone does not cover `wss:` in
 /// every browser, so the names that the demo is served under stand beside it.
@@ -6,7 +6,7 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'
     connect-src 'self' wss://localhost:* wss://127.0.0.1:*; img-src 'self' data:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
-/// A page that is part of the program: public, GET and HEAD alone.
+/// A page that is part of the program: public, GET and HEAD alone, on every server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The exact path.

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::admission::AddressKey;
-use super::bells::Bell;
+use super::address::AddressKey;
+use crate::bell::Bell;
 
 /// The most jobs that wait for a share at one time: at a tenth of a second each, the last one would
 /// be beyond the check timeout on a small machine anyway.

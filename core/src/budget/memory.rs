@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::bells::Bell;
+use crate::bell::Bell;
 
 /// The shared memory for messages of one gateway.
 #[derive(Debug)]
@@ -49,6 +49,18 @@ impl Memory {
         None
     }
 
+    /// Adds `bytes` to `claim` on the same terms.
+    pub(crate) fn grow(self: &Arc<Self>, claim: &mut MemoryClaim, bytes: usize, bell: &Arc<Bell>) -> bool {
+        let Some(more) = self.claim(bytes, bell) else {
+            return false;
+        };
+        claim.bytes += bytes;
+        // The share is part of the larger claim now.
+        let mut more = more;
+        more.bytes = 0;
+        true
+    }
+
     /// Returns how many bytes are free.
     pub(crate) fn free(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).free
@@ -62,12 +74,23 @@ pub(crate) struct MemoryClaim {
     bytes: usize,
 }
 
+impl MemoryClaim {
+    /// Returns the size of the claim.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for MemoryClaim {
     fn drop(&mut self) {
         let waiting = {
             let mut table = self.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
             table.free += self.bytes;
-            std::mem::take(&mut table.waiting)
+            if self.bytes == 0 {
+                VecDeque::new()
+            } else {
+                std::mem::take(&mut table.waiting)
+            }
         };
         for bell in waiting.iter().filter_map(Weak::upgrade) {
             bell.ring();
@@ -77,6 +100,7 @@ impl Drop for MemoryClaim {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -84,6 +108,8 @@ mod tests {
         let (memory, bell) = (Memory::new(100), Arc::new(Bell::default()));
         let held = memory.claim(80, &bell);
         assert!(held.is_some() && memory.claim(30, &bell).is_none());
+        let mut held = held.unwrap();
+        assert!(memory.grow(&mut held, 20, &bell) && !memory.grow(&mut held, 1, &bell));
         drop(held);
         assert_eq!(memory.free(), 100);
         assert!(memory.claim(100, &bell).is_some());

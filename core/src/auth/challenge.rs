@@ -1,0 +1,171 @@
+//! The `WWW-Authenticate` lines of R4 and the error parameters of R5.
+
+use crate::config::Scheme;
+use crate::http::reply::quoted;
+
+/// What a realm answers with when it refuses.
+#[derive(Clone, Debug)]
+pub(crate) struct Challenges {
+    /// The text in `realm="..."`.
+    pub(crate) realm: String,
+    /// The schemes in the configured order; the flag writes `Application ` before the name.
+    pub(crate) schemes: Vec<(Scheme, bool)>,
+    /// The scopes that Bearer announces.
+    pub(crate) scope: Vec<String>,
+    /// Leaves out what a browser opens a prompt for, if the request has an Origin.
+    pub(crate) suppress_prompt: bool,
+}
+
+/// What a Bearer challenge says about the token that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BearerError {
+    pub(crate) code: &'static str,
+    pub(crate) description: Option<&'static str>,
+}
+
+impl BearerError {
+    /// The token is not good enough, without a hint why.
+    pub(crate) const INVALID_TOKEN: Self = Self {
+        code: "invalid_token",
+        description: None,
+    };
+}
+
+impl Challenges {
+    /// Returns the lines of a 401, one challenge each.
+    pub(crate) fn lines(&self, error: Option<BearerError>, with_origin: bool) -> Vec<String> {
+        let mut lines: Vec<String> = self
+            .schemes
+            .iter()
+            .filter(|(scheme, _)| !(self.suppress_prompt && with_origin && scheme.is_ambient()))
+            .map(|(scheme, application)| {
+                let prefix = if *application { "Application " } else { "" };
+                match scheme {
+                    Scheme::Bearer => format!("{prefix}{}", self.bearer(error, true)),
+                    Scheme::Basic => {
+                        format!("{prefix}Basic realm={}, charset=\"UTF-8\"", quoted(&self.realm))
+                    }
+                    Scheme::Digest | Scheme::Custom(_) => {
+                        format!("{prefix}{} realm={}", scheme.name(), quoted(&self.realm))
+                    }
+                }
+            })
+            .collect();
+        if lines.is_empty() {
+            // RFC 9110 section 15.5.2: a 401 has at least one challenge.
+            lines.push(self.bearer(error, true));
+        }
+        lines
+    }
+
+    /// Returns the line of a 400 for a malformed request (RFC 6750 section 3.1), if the realm has Bearer.
+    pub(crate) fn invalid_request(&self) -> Option<String> {
+        let error = BearerError {
+            code: "invalid_request",
+            description: None,
+        };
+        self.has_bearer().then(|| self.bearer(Some(error), false))
+    }
+
+    /// Returns the line of a 403 that names the scopes that are needed, if the realm has Bearer.
+    pub(crate) fn insufficient_scope(&self, needed: &[String]) -> Option<String> {
+        self.has_bearer().then(|| {
+            format!(
+                "Bearer realm={}, error=\"insufficient_scope\", scope={}",
+                quoted(&self.realm),
+                quoted(&needed.join(" "))
+            )
+        })
+    }
+
+    /// Returns the line of a login page's 401, at which no browser opens a prompt.
+    fn bearer(&self, error: Option<BearerError>, with_scope: bool) -> String {
+        let mut line = format!("Bearer realm={}", quoted(&self.realm));
+        if with_scope && !self.scope.is_empty() {
+            line.push_str(", scope=");
+            line.push_str(&quoted(&self.scope.join(" ")));
+        }
+        if let Some(error) = error {
+            line.push_str(", error=");
+            line.push_str(&quoted(error.code));
+            if let Some(description) = error.description {
+                line.push_str(", error_description=");
+                line.push_str(&quoted(description));
+            }
+        }
+        line
+    }
+
+    fn has_bearer(&self) -> bool {
+        self.schemes.iter().any(|(scheme, _)| *scheme == Scheme::Bearer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn challenges() -> Challenges {
+        Challenges {
+            realm: "R \"1\"".into(),
+            schemes: vec![
+                (Scheme::Bearer, false),
+                (Scheme::Custom("Token".into()), true),
+                (Scheme::Basic, false),
+            ],
+            scope: vec!["a".into(), "b".into()],
+            suppress_prompt: true,
+        }
+    }
+
+    #[test]
+    fn m13_realm_and_scope_in_the_challenge() {
+        assert_eq!(
+            challenges().lines(None, false),
+            [
+                r#"Bearer realm="R \"1\"", scope="a b""#,
+                r#"Application Token realm="R \"1\"""#,
+                r#"Basic realm="R \"1\"", charset="UTF-8""#,
+            ]
+        );
+    }
+
+    #[test]
+    fn r04_no_prompt_where_an_origin_says_browser() {
+        assert_eq!(challenges().lines(None, true).len(), 2);
+        let basic_only = Challenges {
+            schemes: vec![(Scheme::Basic, false)],
+            ..challenges()
+        };
+        assert_eq!(
+            basic_only.lines(None, true),
+            [r#"Bearer realm="R \"1\"", scope="a b""#]
+        );
+    }
+
+    #[test]
+    fn r05_errors_stand_on_the_bearer_line_alone() {
+        let expired = BearerError {
+            description: Some("token expired"),
+            ..BearerError::INVALID_TOKEN
+        };
+        let lines = challenges().lines(Some(expired), false);
+        assert_eq!(
+            lines[0],
+            r#"Bearer realm="R \"1\"", scope="a b", error="invalid_token", error_description="token expired""#
+        );
+        assert!(lines[1..].iter().all(|line| !line.contains("error")));
+    }
+
+    #[test]
+    fn r05_invalid_request_and_insufficient_scope() {
+        assert_eq!(
+            challenges().invalid_request().as_deref(),
+            Some(r#"Bearer realm="R \"1\"", error="invalid_request""#)
+        );
+        assert_eq!(
+            challenges().insufficient_scope(&["c".into()]).as_deref(),
+            Some(r#"Bearer realm="R \"1\"", error="insufficient_scope", scope="c""#)
+        );
+    }
+}

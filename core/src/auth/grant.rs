@@ -1,0 +1,96 @@
+//! What a successful check grants: who it is, and what goes with that.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::time::Deadline;
+
+/// Who vouches for a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// The issuer of a token.
+    Issuer(String),
+    /// The login module with this index in its realm.
+    Module(usize),
+    /// Nobody: the client was let in without a credential.
+    Anonymous,
+}
+
+/// Who a client is: two subjects of the same name in different realms, or vouched for by different
+/// authorities, are different clients.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The name of the realm that judged the credential.
+    pub realm: Arc<str>,
+    /// Who vouches for the subject.
+    pub authority: Authority,
+    /// The subject; `None` for a token without `sub`.
+    pub subject: Option<String>,
+}
+
+impl Identity {
+    /// Says whether both are the same client. Without a subject it never is.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.subject.is_some()
+            && self.subject == other.subject
+            && self.authority == other.authority
+            && self.realm == other.realm
+    }
+}
+
+/// The roles that every authenticated client has.
+pub const EVERYONE: &str = "Everyone";
+
+/// The role of a client that was let in without a credential.
+pub const ANONYMOUS: &str = "Anonymous";
+
+/// What a successful check grants.
+#[derive(Clone, Debug, Default)]
+pub struct Grant {
+    /// Who it is; `None` on a public service.
+    pub identity: Option<Identity>,
+    /// The roles. A type of their own: a subject named like a role gains nothing.
+    pub roles: BTreeSet<String>,
+    /// The scopes of the token.
+    pub scopes: BTreeSet<String>,
+    /// The claims of the token.
+    pub claims: Map<String, Value>,
+    /// When the credential ends, leeway included.
+    pub expires: Option<Deadline>,
+}
+
+impl Grant {
+    /// Says whether nobody was authenticated.
+    pub fn is_anonymous(&self) -> bool {
+        self.identity
+            .as_ref()
+            .is_none_or(|identity| identity.authority == Authority::Anonymous)
+    }
+
+    /// Returns the subject, for the log.
+    pub fn subject(&self) -> Option<&str> {
+        self.identity.as_ref()?.subject.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_the_same_only_under_one_authority_and_realm() {
+        let identity = |realm: &str, authority, subject: Option<&str>| Identity {
+            realm: realm.into(),
+            authority,
+            subject: subject.map(Into::into),
+        };
+        let alice = identity("a", Authority::Module(0), Some("alice"));
+        assert!(alice.is_same(&alice.clone()));
+        assert!(!alice.is_same(&identity("b", Authority::Module(0), Some("alice"))));
+        assert!(!alice.is_same(&identity("a", Authority::Module(1), Some("alice"))));
+        let nobody = identity("a", Authority::Issuer("i".into()), None);
+        assert!(!nobody.is_same(&nobody.clone()));
+    }
+}

@@ -1,0 +1,250 @@
+//! One login: the modules of a realm, asked in order about one credential.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use super::chain::{Chain, ChainVerdict, Outcome};
+use super::grant::{Authority, EVERYONE, Grant, Identity};
+use super::is_reserved_role;
+use super::jwt::{self, Token, Verified};
+use super::password::StoredHash;
+use super::present::Credential;
+use super::realm::{JwtModule, Module, Realm, UsersModule};
+use crate::entropy::Entropy;
+use crate::reason::Reason;
+use crate::secret::Secret;
+use crate::time::{Deadline, Now};
+
+/// A login under way.
+#[derive(Debug)]
+pub(crate) struct Login {
+    realm: Arc<Realm>,
+    credential: Credential,
+    next: usize,
+    chain: Chain,
+    passed: Vec<Passed>,
+    /// The user that the module at `next` is asking a password job about, if it is known.
+    asked: Option<Option<String>>,
+}
+
+/// What a successful module brings in when the chain commits.
+#[derive(Debug)]
+struct Passed {
+    module: usize,
+    by: By,
+}
+
+#[derive(Debug)]
+enum By {
+    Password { user: String },
+    Token(Box<Verified>),
+}
+
+/// A password to compare, away from the IO path.
+#[derive(Debug)]
+pub(crate) struct PasswordTask {
+    hash: StoredHash,
+    password: Secret<Vec<u8>>,
+}
+
+impl PasswordTask {
+    /// Returns the memory that [`PasswordTask::run`] takes, in bytes.
+    pub(crate) const fn memory_bytes(&self) -> usize {
+        self.hash.memory_bytes()
+    }
+
+    /// Says whether the password is the right one.
+    pub(crate) fn run(&self) -> bool {
+        self.hash.verify(self.password.expose())
+    }
+}
+
+/// What a login needs or has found.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Run this, then [`Login::compared`].
+    Compare(PasswordTask),
+    /// The credential is good.
+    Granted(Box<Grant>),
+    /// It is not.
+    Refused(Refused),
+}
+
+/// Why a login was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// For the log.
+    pub(crate) reason: Reason,
+    /// A module found nothing wrong but the claims: 403 and no challenge.
+    pub(crate) claims_alone: bool,
+}
+
+impl Login {
+    /// A login with `credential` at `realm`.
+    pub(crate) const fn new(realm: Arc<Realm>, credential: Credential) -> Self {
+        Self {
+            realm,
+            credential,
+            next: 0,
+            chain: Chain::new(),
+            passed: Vec::new(),
+            asked: None,
+        }
+    }
+
+    /// Goes on until a password has to be compared or the verdict is found.
+    pub(crate) fn advance(&mut self, entropy: &Entropy, now: Now) -> Progress {
+        let realm = Arc::clone(&self.realm);
+        while !self.chain.has_ended()
+            && let Some((flag, module)) = realm.modules.get(self.next)
+        {
+            let outcome = match (module, &self.credential) {
+                (Module::Users(users), Credential::Basic { user, password }) => {
+                    match users.hash_for(user, entropy) {
+                        Some((hash, known)) => {
+                            self.asked = Some(known.then(|| user.clone()));
+                            return Progress::Compare(PasswordTask {
+                                hash,
+                                password: password.clone(),
+                            });
+                        }
+                        None => Outcome::Failure(Reason::UnknownUser),
+                    }
+                }
+                (Module::Jwt(jwt), Credential::Token(text)) => match jwt.judge(text.expose(), now) {
+                    Ok(verified) => {
+                        self.passed.push(Passed {
+                            module: self.next,
+                            by: By::Token(Box::new(verified)),
+                        });
+                        Outcome::Success
+                    }
+                    Err(outcome) => outcome,
+                },
+                (Module::Users(_), Credential::Token(_)) | (Module::Jwt(_), Credential::Basic { .. }) => {
+                    Outcome::Ignored(None)
+                }
+            };
+            self.chain.record(*flag, outcome);
+            self.next += 1;
+        }
+        self.verdict(now)
+    }
+
+    /// Takes in what the comparison of the last [`Progress::Compare`] said.
+    pub(crate) fn compared(&mut self, right: bool) {
+        let Some(user) = self.asked.take() else { return };
+        let outcome = match (right, user) {
+            (true, Some(user)) => {
+                self.passed.push(Passed {
+                    module: self.next,
+                    by: By::Password { user },
+                });
+                Outcome::Success
+            }
+            (false, Some(_)) => Outcome::Failure(Reason::BadPassword),
+            // The hash was a decoy: whatever came out, there is no such user.
+            (_, None) => Outcome::Failure(Reason::UnknownUser),
+        };
+        if let Some((flag, _)) = self.realm.modules.get(self.next) {
+            self.chain.record(*flag, outcome);
+            self.next += 1;
+        }
+    }
+
+    fn verdict(&mut self, now: Now) -> Progress {
+        match self.chain.verdict() {
+            ChainVerdict::Pass => Progress::Granted(Box::new(self.commit(now))),
+            ChainVerdict::Fail(reason) => Progress::Refused(Refused {
+                // Nobody felt responsible: for a bearer token the wire says invalid_token all the same.
+                reason: reason.unwrap_or(Reason::MalformedCredential),
+                claims_alone: self.chain.claims_alone(),
+            }),
+        }
+    }
+
+    /// Commits every successful module: only now do principal and roles appear.
+    fn commit(&mut self, now: Now) -> Grant {
+        let mut grant = Grant {
+            roles: BTreeSet::from([EVERYONE.to_owned()]),
+            claims: Map::new(),
+            ..Grant::default()
+        };
+        for Passed { module, by } in self.passed.drain(..) {
+            let (authority, subject) = match by {
+                By::Password { user } => {
+                    if let Some((_, Module::Users(users))) = self.realm.modules.get(module) {
+                        grant.roles.extend(users.roles_of(&user));
+                    }
+                    (Authority::Module(module), Some(user))
+                }
+                By::Token(verified) => {
+                    let verified = *verified;
+                    grant.roles.extend(verified.roles);
+                    grant.scopes.extend(verified.scopes);
+                    if grant.claims.is_empty() {
+                        grant.claims = verified.claims;
+                    }
+                    if let Some(expires) = verified.expires {
+                        let deadline = Deadline::at_unix(expires, now);
+                        grant.expires = Some(match grant.expires {
+                            Some(other) if other.unix <= deadline.unix => other,
+                            Some(_) | None => deadline,
+                        });
+                    }
+                    let authority = verified
+                        .issuer
+                        .map_or(Authority::Module(module), Authority::Issuer);
+                    (authority, verified.subject)
+                }
+            };
+            if grant.identity.is_none() {
+                grant.identity = Some(Identity {
+                    realm: Arc::clone(&self.realm.name),
+                    authority,
+                    subject,
+                });
+            }
+        }
+        grant
+    }
+}
+
+impl UsersModule {
+    /// Returns the stored hash of `user`, or a decoy that costs the same, and which of the two it is.
+    fn hash_for(&self, user: &str, entropy: &Entropy) -> Option<(StoredHash, bool)> {
+        let passwords = self.passwords.as_ref()?;
+        match passwords.get(user) {
+            Some(hash) => Some((hash, true)),
+            None => Some((passwords.decoy(entropy, user)?, false)),
+        }
+    }
+
+    fn roles_of(&self, user: &str) -> Vec<String> {
+        let Some(groups) = &self.groups else {
+            return Vec::new();
+        };
+        groups
+            .roles_of(user)
+            .into_iter()
+            .filter(|role| !is_reserved_role(role))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl JwtModule {
+    fn judge(&self, text: &str, now: Now) -> Result<Verified, Outcome> {
+        if !jwt::looks_like_jwt(text) {
+            return Err(Outcome::Ignored(Some(Reason::MalformedCredential)));
+        }
+        let token = Token::parse(text).map_err(|error| Outcome::Failure(error.reason()))?;
+        if token.is_of_another_issuer(&self.rules) {
+            return Err(Outcome::Ignored(Some(Reason::WrongIssuer)));
+        }
+        jwt::verify(&token, &self.keys, &self.rules, now.unix)
+            .map_err(|refusal| Outcome::Failure(refusal.reason()))
+    }
+}

@@ -1,0 +1,64 @@
+//! A realm with its files read: what the check of a credential works with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::challenge::Challenges;
+use super::groupfile::Groups;
+use super::jwk::KeySet;
+use super::jwt;
+use super::present::Ways;
+use super::userfile::UserFile;
+use crate::config::{Carrier, Flag, Scheme};
+
+/// A realm with its files read.
+#[derive(Debug)]
+pub(crate) struct Realm {
+    pub(crate) name: Arc<str>,
+    pub(crate) challenges: Challenges,
+    /// The schemes that count in `Authorization`.
+    pub(crate) schemes: Vec<Scheme>,
+    pub(crate) carriers: Vec<Carrier>,
+    /// The roles of a client without a credential, if one is let in.
+    pub(crate) anonymous: Option<Vec<String>>,
+    pub(crate) session_timeout: Option<Duration>,
+    pub(crate) same_token_ok: bool,
+    pub(crate) ignore_authorization: bool,
+    pub(crate) lenient_subprotocol_token: bool,
+    /// Answers 403 where a login fails, as one older gateway does.
+    pub(crate) failure_is_403: bool,
+    pub(crate) modules: Vec<(Flag, Module)>,
+}
+
+impl Realm {
+    /// Returns how to look for credentials, with the carriers of the service if it has its own.
+    pub(crate) fn ways<'a>(&'a self, carriers: Option<&'a [Carrier]>) -> Ways<'a> {
+        Ways {
+            carriers: carriers.unwrap_or(&self.carriers),
+            schemes: &self.schemes,
+            same_token_ok: self.same_token_ok,
+            ignore_authorization: self.ignore_authorization,
+        }
+    }
+}
+
+/// A login module with its files read.
+#[derive(Debug)]
+pub(crate) enum Module {
+    Users(UsersModule),
+    Jwt(JwtModule),
+}
+
+/// User files.
+#[derive(Debug)]
+pub(crate) struct UsersModule {
+    pub(crate) passwords: Option<UserFile>,
+    pub(crate) groups: Option<Groups>,
+}
+
+/// JSON Web Tokens of one issuer.
+#[derive(Debug)]
+pub(crate) struct JwtModule {
+    pub(crate) keys: KeySet,
+    pub(crate) rules: jwt::Rules,
+}

@@ -1,0 +1,196 @@
+//! Answers in HTTP: what is added to every one of them, what it does to the connection, and the
+//! `decision` line.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Connection, State};
+use crate::auth::realm::Realm;
+use crate::config::Carrier;
+use crate::entropy::Label;
+use crate::http::{Method, Reply, RequestHead, Status, Target};
+use crate::note::{Decision, Note, RequestId};
+use crate::reason::Reason;
+use crate::rules::Service;
+use crate::time::Now;
+use crate::timers::Timer;
+
+/// The longest value of a peer's that is kept for the log, in bytes (R10).
+const LOGGED_VALUE: usize = 256;
+
+/// The longest parameter name that is logged as it is, in bytes (R10).
+const LOGGED_NAME: usize = 32;
+
+/// The most parameter names that are logged (R10).
+const LOGGED_NAMES: usize = 16;
+
+/// What an answer has to know about its request. It holds no credential.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) request: RequestId,
+    pub(super) method: Option<Method>,
+    path: Option<String>,
+    params: Vec<String>,
+    pub(super) service: Option<Arc<Service>>,
+    pub(super) realm: Option<Arc<Realm>>,
+    pub(super) carrier: Option<String>,
+    pub(super) scheme: Option<Cow<'static, str>>,
+    pub(super) subject: Option<String>,
+    /// The request asked for the end of the connection, or cannot be followed by another.
+    pub(super) closes: bool,
+    /// The request asked for an upgrade: bytes behind it are nobody's request (R7).
+    pub(super) upgrade: bool,
+    pub(super) with_origin: bool,
+    /// A credential may have come in the query: no copy of the answer is to be kept (R10).
+    pub(super) query_carrier: bool,
+}
+
+impl Asked {
+    /// A request whose head cannot be read.
+    pub(super) const fn unreadable(request: RequestId) -> Self {
+        Self {
+            request,
+            method: None,
+            path: None,
+            params: Vec::new(),
+            service: None,
+            realm: None,
+            carrier: None,
+            scheme: None,
+            subject: None,
+            closes: true,
+            upgrade: false,
+            with_origin: false,
+            query_carrier: false,
+        }
+    }
+
+    pub(super) fn new(request: RequestId, head: &RequestHead) -> Self {
+        Self {
+            method: Some(head.method()),
+            path: Some(cut(head.target().path())),
+            params: params(head.target(), &[]),
+            // A body that nobody reads would be taken for the next request.
+            closes: head.wants_close() || !head.body().is_empty(),
+            upgrade: head.wants_websocket(),
+            with_origin: head.fields().has("origin"),
+            ..Self::unreadable(request)
+        }
+    }
+
+    /// Remembers what the request is for, and whether its query may hold a credential.
+    pub(super) fn is_for(&mut self, service: &Arc<Service>, head: &RequestHead) {
+        self.service = Some(Arc::clone(service));
+        self.realm = service.realm.as_ref().map(Arc::clone);
+        let Some(realm) = &service.realm else { return };
+        let carriers = service.carriers.as_deref().unwrap_or(&realm.carriers);
+        let names: Vec<&str> = carriers
+            .iter()
+            .filter_map(|carrier| match carrier {
+                Carrier::Query(name) => Some(name.as_str()),
+                Carrier::Authorization
+                | Carrier::Header(_)
+                | Carrier::Cookie(_)
+                | Carrier::Subprotocol(_) => None,
+            })
+            .collect();
+        self.query_carrier = head
+            .target()
+            .params()
+            .any(|param| names.iter().any(|name| name.as_bytes() == param.name.as_ref()));
+        self.params = params(head.target(), &names);
+    }
+}
+
+/// Cuts a value of a peer's to the length that is kept for the log.
+fn cut(value: &str) -> String {
+    let end = (0..=LOGGED_VALUE.min(value.len()))
+        .rev()
+        .find(|end| value.is_char_boundary(*end))
+        .unwrap_or(0);
+    value.get(..end).unwrap_or_default().to_owned()
+}
+
+/// Returns the names of the parameters as they may be logged: a name can be a pasted secret too.
+fn params(target: &Target, carriers: &[&str]) -> Vec<String> {
+    target
+        .params()
+        .take(LOGGED_NAMES)
+        .map(|param| {
+            let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            let known = carriers.iter().any(|name| name.as_bytes() == param.name.as_ref());
+            let short = param.name.len() <= LOGGED_NAME && param.name.iter().all(plain);
+            if known || short {
+                String::from_utf8_lossy(&param.name).into_owned()
+            } else {
+                "?".to_owned()
+            }
+        })
+        .collect()
+}
+
+impl Connection {
+    /// Returns the id of the request that is being answered.
+    pub(super) fn request_id(&mut self) -> RequestId {
+        self.requests = self.requests.saturating_add(1);
+        let mut message = self.admission.number().to_be_bytes().to_vec();
+        message.extend_from_slice(&self.requests.to_be_bytes());
+        RequestId(self.gateway().entropy().tagged(Label::Request, &message))
+    }
+
+    /// Sends a refusal or a page, and goes on to the next head or to the end.
+    pub(super) fn answer(&mut self, now: Now, asked: &Asked, mut reply: Reply, reason: Reason) {
+        let status = reply.status();
+        if status == Status::Unauthorized {
+            self.attempts += 1;
+            if self.attempts >= self.rules.limits.attempts_per_connection {
+                reply = reply.close();
+            }
+        }
+        let ends_here = self.legs.client().eof && self.pending.is_empty();
+        if asked.closes || (asked.upgrade && !self.pending.is_empty()) || ends_here {
+            reply = reply.close();
+        }
+        if asked.query_carrier {
+            if status != Status::Unauthorized {
+                reply = reply.field("Cache-Control", "no-store");
+            }
+            reply = reply.field("Referrer-Policy", "no-referrer");
+        }
+        if asked.method == Some(Method::Head) {
+            reply = reply.without_body();
+        }
+        let reply = reply.date(now.unix);
+        self.legs.client_out().append(|out| reply.write(out));
+        self.note_decision(asked, status, reason);
+        if reply.closes() {
+            self.begin_close(now);
+        } else {
+            self.timers.stop_all();
+            let at = now.at.after(self.rules.limits.keep_alive_timeout);
+            self.timers.set(Timer::KeepAlive, at);
+            // New rules hold from the next request on.
+            self.rules = self.gateway().rules();
+            self.state = State::Head(Self::scanner(&self.rules));
+        }
+    }
+
+    pub(super) fn note_decision(&mut self, asked: &Asked, status: Status, reason: Reason) {
+        let Some(server) = self.server() else { return };
+        self.notes.push_back(Note::Decision(Box::new(Decision {
+            server: Arc::clone(&server.id),
+            status: status.code(),
+            reason,
+            service: asked.service.as_ref().map(|service| Arc::clone(&service.name)),
+            realm: asked.realm.as_ref().map(|realm| Arc::clone(&realm.name)),
+            subject: asked.subject.clone(),
+            carrier: asked.carrier.clone(),
+            scheme: asked.scheme.clone(),
+            method: asked.method.map(Method::as_str),
+            path: asked.path.clone(),
+            params: asked.params.clone(),
+            peer: self.peer.remote,
+            request: asked.request,
+        })));
+    }
+}

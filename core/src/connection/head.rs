@@ -1,0 +1,251 @@
+//! The first state: a request head arrives and is judged in the order of R1, up to the credential.
+
+use std::sync::Arc;
+
+use super::answer::Asked;
+use super::{Connection, State};
+use crate::auth::present::{Conflict, Presentation, present};
+use crate::config::{CONTENT_SECURITY_POLICY, Page};
+use crate::http::{FieldError, Method, Origin, Reply, RequestHead, Scan, Status, upgrade};
+use crate::reason::Reason;
+use crate::rules::{Found, Service, Target};
+use crate::time::Now;
+use crate::timers::Timer;
+
+/// A refusal: the answer and why.
+pub(super) type Refusal = (Reply, Reason);
+
+/// What a request asks for, once everything before the credential is in order.
+enum Wish {
+    Page(Page),
+    Health,
+    Socket(Box<SocketWish>),
+}
+
+/// A well-formed wish for a WebSocket from a page that may have it.
+pub(super) struct SocketWish {
+    pub(super) service: Arc<Service>,
+    pub(super) accept: String,
+    pub(super) presentation: Presentation,
+}
+
+impl Connection {
+    /// Takes in bytes while a head is awaited. What follows the head is kept for what comes next.
+    pub(super) fn head_bytes(&mut self, now: Now, bytes: &[u8]) {
+        let State::Head(scanner) = &mut self.state else {
+            return;
+        };
+        let scan = scanner.push(bytes);
+        if scanner.has_bytes() && self.timers.get(Timer::Head).is_none() {
+            self.timers.stop(Timer::KeepAlive);
+            let at = now.at.after(self.rules.limits.head_timeout);
+            self.timers.set(Timer::Head, at);
+        }
+        match scan {
+            Scan::More => {}
+            Scan::Bad(error) => {
+                let asked = Asked::unreadable(self.request_id());
+                self.answer(now, &asked, Reply::bad_head(error), Reason::BadRequest);
+            }
+            Scan::Done { used } => {
+                self.pending = bytes.get(used..).unwrap_or_default().to_vec();
+                let State::Head(scanner) = std::mem::replace(&mut self.state, State::Closed) else {
+                    return;
+                };
+                self.timers.stop_all();
+                // Whatever is answered begins from here; a refusal that keeps the connection starts over.
+                self.state = State::Head(Self::scanner(&self.rules));
+                let request = self.request_id();
+                match scanner.finish() {
+                    Ok(head) => self.judge(now, &head, request),
+                    Err(error) => {
+                        let reason = match error.status() {
+                            Status::NotImplemented => Reason::BadMethod,
+                            _ => Reason::BadRequest,
+                        };
+                        let asked = Asked::unreadable(request);
+                        self.answer(now, &asked, Reply::bad_head(error), reason);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The head has not arrived in time. Who has sent nothing of it is not answered.
+    pub(super) fn head_is_late(&mut self, now: Now) {
+        let State::Head(scanner) = &self.state else {
+            return;
+        };
+        if scanner.has_bytes() {
+            let asked = Asked::unreadable(self.request_id());
+            self.answer(now, &asked, Reply::closing(Status::RequestTimeout), Reason::BadRequest);
+        } else {
+            self.begin_close(now);
+        }
+    }
+
+    /// No head is going to be completed by a peer that has shut down its writing side, and none is
+    /// awaited while the gateway shuts down.
+    pub(super) fn tick_head(&mut self, now: Now) {
+        let State::Head(scanner) = &self.state else {
+            return;
+        };
+        let (has_bytes, eof) = (scanner.has_bytes(), self.legs.client().eof);
+        if !self.pending.is_empty() {
+            return;
+        }
+        if eof && has_bytes {
+            let asked = Asked::unreadable(self.request_id());
+            self.answer(now, &asked, Reply::closing(Status::BadRequest), Reason::BadRequest);
+        } else if (eof || (self.gateway().is_draining() && self.requests > 0)) && !has_bytes {
+            self.begin_close(now);
+        }
+    }
+
+    /// Judges a complete head: everything of R1 that needs no credential work.
+    fn judge(&mut self, now: Now, head: &RequestHead, request: crate::note::RequestId) {
+        let mut asked = Asked::new(request, head);
+        match self.wish(head, &mut asked) {
+            Ok(Wish::Health) => {
+                let (reply, reason) = if self.gateway().is_draining() {
+                    (Reply::new(Status::ServiceUnavailable), Reason::Draining)
+                } else {
+                    (Reply::new(Status::Ok).content("text/plain; charset=utf-8", &b"ok\n"[..]), Reason::Granted)
+                };
+                self.answer(now, &asked, reply.field("Cache-Control", "no-store"), reason);
+            }
+            Ok(Wish::Page(page)) => {
+                let reply = self.page(page);
+                self.answer(now, &asked, reply, Reason::Granted);
+            }
+            Ok(Wish::Socket(wish)) => self.check(now, asked, *wish),
+            Err((reply, reason)) => self.answer(now, &asked, reply, reason),
+        }
+    }
+
+    fn wish(&self, head: &RequestHead, asked: &mut Asked) -> Result<Wish, Refusal> {
+        let internal = || (Reply::closing(Status::InternalServerError), Reason::Internal);
+        let server = self.server().ok_or_else(internal)?;
+        let local_port = self.peer.local.port();
+        let path = head.target().canonical_path();
+        if let (Some(health), Ok(path)) = (&server.health, &path)
+            && path == health
+            && matches!(head.method(), Method::Get | Method::Head)
+        {
+            return Ok(Wish::Health);
+        }
+        if !server.serves(head.host()) {
+            return Err((Reply::closing(server.unknown_host), Reason::BadHost));
+        }
+        let no_route = || (Reply::new(Status::NotFound), Reason::NoRoute);
+        let path = path.map_err(|_| no_route())?;
+        let service = match server.route(head.host(), &path, local_port) {
+            Found::Nothing => return Err(no_route()),
+            Found::OtherPort => return Err((Reply::closing(Status::Forbidden), Reason::NoRoute)),
+            Found::Here(Target::Page(page)) => {
+                return match head.method() {
+                    Method::Get | Method::Head => Ok(Wish::Page(*page)),
+                    Method::Post
+                    | Method::Put
+                    | Method::Delete
+                    | Method::Connect
+                    | Method::Options
+                    | Method::Trace
+                    | Method::Patch => Err((Reply::method_not_allowed("GET, HEAD"), Reason::BadMethod)),
+                };
+            }
+            Found::Here(Target::Service(service)) => Arc::clone(service),
+        };
+        asked.is_for(&service, head);
+        if head.method() != Method::Get {
+            return Err((Reply::method_not_allowed("GET"), Reason::BadMethod));
+        }
+        self.check_origin(head, &service)?;
+        if !head.wants_websocket() {
+            return Err((Reply::upgrade_required(), Reason::BadUpgrade));
+        }
+        let lenient = service.realm.as_ref().is_some_and(|realm| realm.lenient_subprotocol_token);
+        let mut upgrade = if lenient { upgrade::check_lenient(head) } else { upgrade::check(head) }
+            .map_err(|error| (Reply::bad_upgrade(error), Reason::BadUpgrade))?;
+        // Neither answer depends on a credential, so none is looked at.
+        if self.gateway().is_draining() {
+            return Err(self.draining());
+        }
+        if !service.enabled {
+            let reply = Reply::closing(Status::ServiceUnavailable).retry_after(RETRY_AFTER);
+            return Err((reply, Reason::Disabled));
+        }
+        let protocols = std::mem::take(&mut *upgrade.protocols);
+        let presentation = match &service.realm {
+            None => Presentation::of_protocols(protocols),
+            Some(realm) => present(head, protocols, realm.ways(service.carriers.as_deref()))
+                .map_err(|conflict| Self::conflict(conflict, realm))?,
+        };
+        if let Some(presented) = &presentation.presented {
+            asked.carrier = Some(presented.carrier.to_string());
+            asked.scheme = Some(presented.scheme.name().to_owned().into());
+            // Only now is it known whether a browser may have attached the credential unasked (R11).
+            if presented.ambient && !asked.with_origin && !service.allow_missing_origin {
+                return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
+            }
+        }
+        Ok(Wish::Socket(Box::new(SocketWish {
+            service,
+            accept: upgrade.accept,
+            presentation,
+        })))
+    }
+
+    /// Judges an Origin that is present (R11); one that is missing is judged with the credential.
+    fn check_origin(&self, head: &RequestHead, service: &Service) -> Result<(), Refusal> {
+        let forbidden = || (Reply::closing(Status::Forbidden), Reason::BadOrigin);
+        let value = match head.fields().single("origin") {
+            Ok(None) => return Ok(()),
+            Ok(Some(value)) => value,
+            Err(FieldError::Duplicate) => {
+                return Err((Reply::closing(Status::BadRequest), Reason::BadOrigin));
+            }
+            Err(FieldError::NotText) => return Err(forbidden()),
+        };
+        if service.origins.is_none() {
+            return Ok(());
+        }
+        let server = self.server().ok_or_else(forbidden)?;
+        let origin = Origin::parse(value.as_bytes()).map_err(|_| forbidden())?;
+        if service.allows(&origin, server, self.peer.local.port()) {
+            Ok(())
+        } else {
+            Err(forbidden())
+        }
+    }
+
+    fn conflict(conflict: Conflict, realm: &crate::auth::realm::Realm) -> Refusal {
+        let reply = match realm.challenges.invalid_request().filter(|_| conflict.bearer) {
+            Some(challenge) => Reply::closing(Status::BadRequest).field("WWW-Authenticate", challenge),
+            None => Reply::closing(Status::BadRequest),
+        };
+        (reply, conflict.reason)
+    }
+
+    pub(super) fn draining(&self) -> Refusal {
+        let reply = Reply::closing(Status::ServiceUnavailable).retry_after(self.rules.drain_grace);
+        (reply, Reason::Draining)
+    }
+
+    /// Answers with one of the gateway's own pages (R17).
+    fn page(&self, page: Page) -> Reply {
+        let reply = Reply::new(Status::Ok)
+            .content(page.content_type, page.body)
+            .field("Cache-Control", "no-cache")
+            .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Referrer-Policy", "no-referrer");
+        match self.server().and_then(|server| server.hsts) {
+            Some(age) => reply.field("Strict-Transport-Security", format!("max-age={}", age.as_secs())),
+            None => reply,
+        }
+    }
+}
+
+/// What a client is told to wait before it tries again, where nothing better is known.
+pub(super) const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);

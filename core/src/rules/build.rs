@@ -1,0 +1,272 @@
+//! From the configuration to the rules: files are parsed, names resolved, every fault collected.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Route, Rules, Server, Service, Target};
+use crate::auth::algorithm::Algorithm;
+use crate::auth::challenge::Challenges;
+use crate::auth::groupfile::Groups;
+use crate::auth::jwk::KeySet;
+use crate::auth::jwt;
+use crate::auth::realm::{JwtModule, Module, Realm, UsersModule};
+use crate::auth::userfile::{LineError, UserFile};
+use crate::config;
+use crate::config::{
+    Access, ClaimsMode, Config, ConfigError, ConfigErrors, FileRef, Jwt, ModuleKind, Users, Verification,
+};
+use crate::http::{HostPattern, OriginPattern, Status};
+use crate::tls;
+
+/// Builds the rules that `config` describes.
+///
+/// # Errors
+/// Everything that is wrong in the files that it names, with file and line.
+pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
+    let mut builder = Builder {
+        config,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+        groups: BTreeSet::new(),
+    };
+    let realms: BTreeMap<&str, Arc<Realm>> = config
+        .realms
+        .values()
+        .map(|realm| (realm.name.as_str(), Arc::new(builder.realm(realm))))
+        .collect();
+    let roles = config.check_roles(&builder.groups);
+    builder.errors.extend(roles);
+    let services: BTreeMap<&str, Arc<Service>> = config
+        .services
+        .values()
+        .map(|service| (service.name.as_str(), Arc::new(builder.service(service, &realms))))
+        .collect();
+    let servers = config
+        .servers
+        .iter()
+        .map(|server| builder.server(server, &services))
+        .collect();
+    let Builder { errors, warnings, .. } = builder;
+    match ConfigErrors::from_vec(errors) {
+        Some(errors) => Err(errors),
+        None => Ok(Rules {
+            servers,
+            limits: config.limits.clone(),
+            drain_grace: config.drain_grace,
+            warnings,
+        }),
+    }
+}
+
+struct Builder<'c> {
+    config: &'c Config,
+    errors: Vec<ConfigError>,
+    warnings: Vec<String>,
+    /// The names of all groups of all group files: roles that exist.
+    groups: BTreeSet<String>,
+}
+
+impl<'c> Builder<'c> {
+    fn fault(&mut self, file: &FileRef, line: Option<usize>, message: impl ToString) {
+        let error = self.config.file_error(file, line, message.to_string());
+        self.errors.push(error);
+    }
+
+    fn lines(&mut self, file: &FileRef, errors: Vec<LineError>) {
+        for error in errors {
+            self.fault(file, Some(error.line), error.fault);
+        }
+    }
+
+    /// Returns the bytes of a named file; empty if the configuration was never loaded.
+    fn bytes(&self, file: &FileRef) -> &'c [u8] {
+        self.config
+            .files
+            .get(&file.path)
+            .map_or(&[][..], |loaded| loaded.bytes.expose().as_slice())
+    }
+
+    fn realm(&mut self, realm: &config::Realm) -> Realm {
+        let schemes = realm.challenges.iter().map(|challenge| challenge.scheme.clone());
+        Realm {
+            name: realm.name.as_str().into(),
+            challenges: Challenges {
+                realm: realm.description.clone(),
+                schemes: realm
+                    .challenges
+                    .iter()
+                    .map(|challenge| (challenge.scheme.clone(), challenge.application_prefix))
+                    .collect(),
+                scope: realm.scope.clone(),
+                suppress_prompt: realm.suppress_browser_prompt,
+            },
+            schemes: schemes.collect(),
+            carriers: realm.carriers.clone(),
+            anonymous: realm.anonymous.as_ref().map(|anonymous| anonymous.roles.clone()),
+            session_timeout: realm.session_timeout,
+            same_token_ok: realm.same_token_ok,
+            ignore_authorization: realm.ignore_authorization_from_proxy,
+            lenient_subprotocol_token: realm.lenient_subprotocol_token,
+            failure_is_403: realm.compat.kaazing403,
+            modules: realm
+                .modules
+                .iter()
+                .filter_map(|module| {
+                    let built = match &module.kind {
+                        ModuleKind::Users(users) => Module::Users(self.users(users)),
+                        ModuleKind::Jwt(jwt) => Module::Jwt(self.jwt(jwt)?),
+                    };
+                    Some((module.success, built))
+                })
+                .collect(),
+        }
+    }
+
+    fn users(&mut self, users: &Users) -> UsersModule {
+        let passwords = users.passwords.as_ref().and_then(|file| {
+            UserFile::parse(self.bytes(file))
+                .map_err(|errors| self.lines(file, errors))
+                .ok()
+        });
+        let groups = users.groups.as_ref().and_then(|file| {
+            Groups::parse(self.bytes(file))
+                .map_err(|errors| self.lines(file, errors))
+                .ok()
+        });
+        if let Some(groups) = &groups {
+            self.groups.extend(groups.names().map(str::to_owned));
+        }
+        UsersModule { passwords, groups }
+    }
+
+    fn jwt(&mut self, jwt: &Jwt) -> Option<JwtModule> {
+        let keys = match &jwt.verification {
+            Verification::PublicKey { algorithm, key } => self.one_key(key, algorithm, KeySet::from_pem),
+            Verification::Secret { algorithm, key } => self.one_key(key, algorithm, KeySet::from_secret),
+            Verification::Jwks { keys } => self.key_set(keys, &jwt.algorithms),
+        }?;
+        Some(JwtModule {
+            keys,
+            rules: jwt::Rules {
+                issuer: jwt.issuer.clone(),
+                audience: jwt.audience.clone(),
+                leeway: jwt.leeway,
+                require_expiry: jwt.require_expiry,
+                token_type: jwt.token_type.clone(),
+                claims: jwt.claims.clone(),
+                claims_mode: match jwt.claims_mode {
+                    ClaimsMode::Any => jwt::ClaimsMode::Any,
+                    ClaimsMode::All => jwt::ClaimsMode::All,
+                },
+                roles: jwt.roles.clone(),
+            },
+        })
+    }
+
+    fn one_key<E: ToString>(
+        &mut self,
+        file: &FileRef,
+        algorithm: &str,
+        read: impl FnOnce(Algorithm, &[u8]) -> Result<KeySet, E>,
+    ) -> Option<KeySet> {
+        let algorithm = Algorithm::from_name(algorithm)
+            .map_err(|error| self.fault(file, None, error))
+            .ok()?;
+        read(algorithm, self.bytes(file))
+            .map_err(|error| self.fault(file, None, error))
+            .ok()
+    }
+
+    fn key_set(&mut self, file: &FileRef, algorithms: &[&str]) -> Option<KeySet> {
+        let algorithms: Vec<_> = algorithms
+            .iter()
+            .filter_map(|name| Algorithm::from_name(name).ok())
+            .collect();
+        let (keys, skipped) = KeySet::from_jwks(self.bytes(file), &algorithms)
+            .map_err(|error| self.fault(file, None, error))
+            .ok()?;
+        for key in skipped {
+            self.warnings.push(format!("{}: {key}", file.path.display()));
+        }
+        Some(keys)
+    }
+
+    fn service(&mut self, service: &config::Service, realms: &BTreeMap<&str, Arc<Realm>>) -> Service {
+        Service {
+            name: service.name.as_str().into(),
+            kind: service.kind,
+            realm: match &service.access {
+                Access::Public => None,
+                Access::Realms(names) => names
+                    .first()
+                    .and_then(|name| realms.get(name.as_str()))
+                    .map(Arc::clone),
+            },
+            carriers: service.carriers.clone(),
+            enabled: service.enabled,
+            origins: service.origins.as_ref().map(|origins| {
+                origins
+                    .iter()
+                    .filter_map(|text| OriginPattern::parse(text).ok())
+                    .collect()
+            }),
+            allow_missing_origin: service.allow_missing_origin,
+            require_roles: service.require_roles.clone(),
+            require_scopes: service.require_scopes.clone(),
+            subprotocols: service.subprotocols.clone(),
+            require_subprotocol: service.require_subprotocol,
+            idle_timeout: service.idle_timeout,
+            ping_interval: service.ping_interval,
+        }
+    }
+
+    fn server(&mut self, server: &config::Server, services: &BTreeMap<&str, Arc<Service>>) -> Server {
+        let tls = server.certificate.as_ref().and_then(|file| {
+            tls::server_config(self.bytes(file))
+                .map_err(|error| self.fault(file, None, error))
+                .ok()
+        });
+        let mut routes: BTreeMap<String, Vec<Route>> = BTreeMap::new();
+        for name in &server.services {
+            let (Some(service), Some(built)) = (self.config.services.get(name), services.get(name.as_str()))
+            else {
+                continue;
+            };
+            for accept in &service.accept {
+                routes.entry(accept.path.clone()).or_default().push(Route {
+                    host: accept
+                        .host
+                        .as_deref()
+                        .and_then(|host| HostPattern::parse(host).ok()),
+                    port: accept.port,
+                    to: Target::Service(Arc::clone(built)),
+                });
+            }
+        }
+        for page in &self.config.pages {
+            routes.entry(page.path.to_owned()).or_default().push(Route {
+                host: None,
+                port: None,
+                to: Target::Page(*page),
+            });
+        }
+        Server {
+            id: server.id.as_str().into(),
+            listen: server.listen.clone(),
+            tls,
+            hosts: server
+                .hosts
+                .iter()
+                .filter_map(|entry| HostPattern::parse(&entry.text).ok())
+                .collect(),
+            unknown_host: match server.unknown_host_status {
+                403 => Status::Forbidden,
+                404 => Status::NotFound,
+                _ => Status::MisdirectedRequest,
+            },
+            health: server.health.clone(),
+            hsts: server.hsts,
+            routes,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The rules in force: the configuration with every file read and every name resolved. A snapshot
+//! that does not change; a reload makes another one.
+
+mod build;
+mod route;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+
+pub(crate) use build::build;
+pub(crate) use route::Found;
+
+use crate::auth::realm::Realm;
+use crate::config::{Carrier, Limits, Page, ServiceKind};
+use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
+
+/// The rules in force.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) servers: Vec<Server>,
+    pub(crate) limits: Limits,
+    pub(crate) drain_grace: Duration,
+    /// What was left out while the rules were built, for the log.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One server: what it listens on, whom it answers for, and what it serves.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) id: Arc<str>,
+    pub(crate) listen: Vec<std::net::SocketAddr>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) hosts: Vec<HostPattern>,
+    pub(crate) unknown_host: Status,
+    pub(crate) health: Option<String>,
+    pub(crate) hsts: Option<Duration>,
+    /// What is served, by canonical path.
+    pub(crate) routes: BTreeMap<String, Vec<Route>>,
+}
+
+/// One way to what is served under a path.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    /// The host that an absolute `accept` names; any host of the server otherwise.
+    pub(crate) host: Option<HostPattern>,
+    /// The port that an absolute `accept` names: through another one the answer is 403.
+    pub(crate) port: Option<u16>,
+    pub(crate) to: Target,
+}
+
+/// What a route leads to.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Service(Arc<Service>),
+    Page(Page),
+}
+
+/// One service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: ServiceKind,
+    /// Who judges credentials; `None` for a public service.
+    pub(crate) realm: Option<Arc<Realm>>,
+    pub(crate) carriers: Option<Vec<Carrier>>,
+    pub(crate) enabled: bool,
+    /// The allowed origins besides the server's own; `None` lets every Origin pass.
+    pub(crate) origins: Option<Vec<OriginPattern>>,
+    pub(crate) allow_missing_origin: bool,
+    pub(crate) require_roles: Vec<String>,
+    pub(crate) require_scopes: Vec<String>,
+    pub(crate) subprotocols: Vec<String>,
+    pub(crate) require_subprotocol: bool,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) ping_interval: Duration,
+}
+
+impl Server {
+    /// Returns the port that a Host or Origin without one means here.
+    const fn default_port(&self) -> u16 {
+        if self.tls.is_some() { 443 } else { 80 }
+    }
+
+    /// Says whether the server answers for `host`. HTTP/1.0 may come without one, and then only a
+    /// server that answers for every host does.
+    pub(crate) fn serves(&self, host: Option<&Host>) -> bool {
+        match host {
+            Some(host) => self
+                .hosts
+                .iter()
+                .any(|entry| entry.matches(host, self.default_port())),
+            None => self.hosts.iter().any(|entry| matches!(entry, HostPattern::Any)),
+        }
+    }
+
+    /// Says whether `origin` is one of the server's own: its scheme fits the listener, its host is a
+    /// configured one, its port that entry's or else the one that was reached. The request's Host
+    /// has no say: it is the attacker's word (R11).
+    fn is_own(&self, origin: &Origin, local_port: u16) -> bool {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.hosts
+            .iter()
+            .any(|entry| origin.is_own(entry, scheme, local_port))
+    }
+}
+
+impl Service {
+    /// Says whether a page of `origin` may open a socket here (R11).
+    pub(crate) fn allows(&self, origin: &Origin, server: &Server, local_port: u16) -> bool {
+        self.origins.as_ref().is_none_or(|allowed| {
+            allowed.iter().any(|pattern| pattern.matches(origin)) || server.is_own(origin, local_port)
+        })
+    }
+}
