@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use countersign_core::connection::{Connection, Input, Step};
-use countersign_core::time::Moment;
 
 use crate::legs::Legs;
 use crate::mailbox::{Mail, Mailbox};
@@ -86,14 +86,14 @@ pub(crate) fn drive(
             connection.handle(shared.clock.now(), input);
             continue;
         }
-        let until = if events < EVENTS_PER_LOOK {
+        let timeout = if events < EVENTS_PER_LOOK {
             scratch = Vec::new();
-            wait.deadline()
+            wait.deadline().map(|deadline| deadline.since(now.at))
         } else {
-            Some(Moment::START)
+            Some(Duration::ZERO)
         };
         events = 0;
-        if legs.poll(wait, until.map(|until| until.since(now.at)))? {
+        if legs.poll(wait, timeout)? {
             let now = shared.clock.now();
             for mail in mailbox.collect() {
                 match mail {

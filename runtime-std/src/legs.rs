@@ -62,12 +62,12 @@ impl Legs {
                 let mailbox = Arc::clone(&self.mailbox);
                 let lookup = self.aides.run(move || {
                     let found = (host.as_str(), port).to_socket_addrs();
-                    mailbox.post(Mail::Resolved(
-                        leg,
-                        found.map(Iterator::collect).unwrap_or_default(),
-                    ));
+                    mailbox.post(Mail::Resolved(leg, found.map(Vec::from_iter).unwrap_or_default()));
                 });
-                lookup.err().map(|_| Err(DialError::Io))
+                lookup.err().map(|_| {
+                    self.forget(leg);
+                    Err(DialError::Io)
+                })
             }
         }
     }
@@ -83,7 +83,10 @@ impl Legs {
                 *end = End::Socket(Box::new(stream));
                 None
             }
-            Err(error) => Some(error),
+            Err(error) => {
+                self.forget(leg);
+                Some(error)
+            }
         }
     }
 
@@ -119,6 +122,9 @@ impl Legs {
                 .map(|event| (at, (*leg, event)))
         })?;
         self.legs.rotate_left(at + 1);
+        if let (leg, Event::Broken(_) | Event::Dialed(Err(_))) = found {
+            self.forget(leg);
+        }
         Some(found)
     }
 

@@ -112,18 +112,21 @@ impl Shared {
     }
 
     /// Drives one connection to its end. Its panic ends nothing but itself.
-    fn serve(&self, listener: &Listener, socket: TcpStream, peer: Peer, admission: Admission) {
-        let mailbox = match Mailbox::new() {
-            Ok(mailbox) => Arc::new(mailbox),
-            Err(error) => return self.failed(listener, &error),
-        };
-        let Some(number) = self.enter(&mailbox) else {
+    fn serve(
+        &self,
+        listener: &Listener,
+        socket: TcpStream,
+        peer: Peer,
+        admission: Admission,
+        mailbox: &Arc<Mailbox>,
+    ) {
+        let Some(number) = self.enter(mailbox) else {
             return;
         };
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let client = Stream::accepted(socket, self.gateway.tls(peer.server))?;
             let connection = Connection::client(admission, peer, self.clock.now());
-            drive(self, connection, client, &mailbox)
+            drive(self, connection, client, mailbox)
         }));
         match ended {
             Ok(Ok(())) => {}
@@ -342,6 +345,8 @@ fn accept_all(shared: &Arc<Shared>, listener: &Arc<Listener>, socket: &TcpListen
             match socket.accept() {
                 Ok((stream, remote)) => {
                     if let Err(error) = admit(shared, listener, stream, remote) {
+                        // Whoever waits for the last connection waits for those without a thread, too.
+                        shared.ended.notify_all();
                         failed(&error);
                     }
                 }
@@ -360,7 +365,7 @@ fn accept_all(shared: &Arc<Shared>, listener: &Arc<Listener>, socket: &TcpListen
 /// Makes a connection of an accepted stream, or closes it if a limit is reached.
 ///
 /// # Errors
-/// There is no thread for it.
+/// There is no descriptor or no thread for it.
 fn admit(
     shared: &Arc<Shared>,
     listener: &Arc<Listener>,
@@ -380,12 +385,10 @@ fn admit(
         remote,
         local,
     };
+    let mailbox = Arc::new(Mailbox::new()?);
     let (serving, listener) = (Arc::clone(shared), Arc::clone(listener));
-    let handed = shared
-        .drivers
-        .run(move || serving.serve(&listener, socket, peer, admission));
-    // Whoever waits for the last connection hears of one that never got a thread, too.
-    handed.inspect_err(|_| shared.ended.notify_all())
+    let serve = move || serving.serve(&listener, socket, peer, admission, &mailbox);
+    shared.drivers.run(serve)
 }
 
 /// Refreshes the gateway every [`REFRESH`], and reloads it on demand, until the server is gone.

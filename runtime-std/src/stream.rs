@@ -215,12 +215,7 @@ impl Stream {
             return None;
         };
         let Way { at, others, tls } = *way;
-        // A socket without an error is connected now; asking for its peer tells the rare case that it is not.
-        let connected = match self.socket.take_error() {
-            Ok(None) => self.socket.peer_addr(),
-            Ok(Some(error)) | Err(error) => Err(error),
-        };
-        if let Err(error) = connected {
+        if let Ok(Some(error)) | Err(error) = self.socket.take_error() {
             return match Self::dial_next(others, tls, faults::undialed(&error)) {
                 Ok(next) => {
                     *self = next;
