@@ -1,1 +1,36 @@
-//! placeholder
+//! countersign on std threads: rustls and `poll` bound to the sans-IO core.
+//!
+//! Every connection has a thread of its own that owns all its streams and sleeps in `poll` until
+//! one of them, a wake-up or the next deadline is due. Nothing is decided here: every answer comes
+//! from the core.
+
+mod clock;
+mod crew;
+mod drive;
+mod files;
+mod legs;
+mod mailbox;
+mod server;
+mod stream;
+
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+use countersign_core::gateway::Capacity;
+
+pub use clock::Clock;
+pub use files::SystemFiles;
+pub use server::{Listeners, Log, Options, Server};
+
+/// The default of `limits.connections`: each takes a thread, and some 50 KiB when it is idle.
+const CONNECTIONS: usize = 4000;
+
+/// Returns what this runtime tells the core of itself and its machine.
+pub fn capacity() -> Capacity {
+    Capacity {
+        cores: available_parallelism().map_or(1, NonZero::get),
+        connections: CONNECTIONS,
+        // The socket, and what wakes its thread.
+        descriptors_per_connection: 2,
+    }
+}

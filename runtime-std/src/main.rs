@@ -1,0 +1,81 @@
+//! The program: the command line, and what happens around the server.
+
+mod log;
+mod serve;
+mod terminal;
+
+use std::env::args_os;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use countersign_core::auth::password::hash_password;
+use countersign_core::config::schema;
+use countersign_core::entropy::Seed;
+use countersign_core::note::Note;
+use countersign_core::ops::args::{self, Command, EXIT_CONFIG, EXIT_OK, EXIT_USAGE};
+use countersign_core::ops::log::LogQueue;
+use countersign_core::ops::program;
+use countersign_std::{Clock, SystemFiles, capacity};
+
+/// The name that the operator knows.
+const NAME: &str = env!("CARGO_PKG_NAME");
+
+fn main() -> ExitCode {
+    let invocation = match args::parse(NAME, args_os().skip(1)) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            complain(&error);
+            return EXIT_USAGE.into();
+        }
+    };
+    let queue = LogQueue::new(invocation.format, invocation.level);
+    let code = match invocation.command {
+        Command::Serve { config, listen } => serve::serve(config, listen, queue),
+        Command::Check { config } => check(&config, &queue),
+        Command::Hash => hash(),
+        Command::Schema => print(&schema()),
+        Command::Help => print(&args::help(NAME)),
+        Command::Version => print(&format!("{}\n", program::version(NAME))),
+    };
+    code.into()
+}
+
+/// Writes to standard output. Whoever does not read it to its end has seen enough.
+fn print(text: &str) -> u8 {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    EXIT_OK
+}
+
+/// Says on standard error why the program ends.
+fn complain(error: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{NAME}: {error}");
+}
+
+/// Reports everything that is wrong with a configuration.
+fn check(config: &Path, queue: &LogQueue) -> u8 {
+    // Nothing is derived from this seed that outlives the check.
+    match program::load(config, &mut SystemFiles, Seed::new([0; 32]), capacity()) {
+        Ok(_) => EXIT_OK,
+        Err(errors) => {
+            let now = Clock::start().now();
+            queue.push(&Note::ConfigRefused(errors), now);
+            let _ = io::stderr().write_all(&queue.take(now));
+            EXIT_CONFIG
+        }
+    }
+}
+
+/// Prints the hash of a password that is typed or piped.
+fn hash() -> u8 {
+    let hashed = terminal::read_line()
+        .and_then(|line| hash_password(program::password(&line), serve::random()?).map_err(io::Error::other));
+    match hashed {
+        Ok(text) => print(&format!("{text}\n")),
+        Err(error) => {
+            complain(&error);
+            EXIT_USAGE
+        }
+    }
+}
