@@ -45,7 +45,10 @@ impl Signer {
         let ecdsa = |name, kind| {
             let random = SystemRandom::new();
             let document = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
-            Self::Ecdsa(name, EcdsaKeyPair::from_pkcs8(kind, document.as_ref(), &random).unwrap())
+            Self::Ecdsa(
+                name,
+                EcdsaKeyPair::from_pkcs8(kind, document.as_ref(), &random).unwrap(),
+            )
         };
         let rsa = |name| Self::Rsa(name, RsaKeyPair::from_pkcs8(RSA_2048).unwrap());
         match algorithm {
@@ -78,25 +81,40 @@ impl Signer {
     /// If there is none.
     pub fn public_pem(&self) -> String {
         // The SubjectPublicKeyInfo prefixes of RFC 8410 and RFC 5480, up to the key's own bytes.
-        let ed25519 = [0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00];
+        let ed25519 = [
+            0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00,
+        ];
         let p256 = [
-            0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01, 0x06, 0x08, 0x2A, 0x86,
-            0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+            0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01, 0x06, 0x08, 0x2A,
+            0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
         ];
         let p384 = [
-            0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01, 0x06, 0x05, 0x2B, 0x81,
-            0x04, 0x00, 0x22, 0x03, 0x62, 0x00,
+            0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01, 0x06, 0x05, 0x2B,
+            0x81, 0x04, 0x00, 0x22, 0x03, 0x62, 0x00,
         ];
         let (label, der) = match self {
             Self::Hs256(_) => panic!("a secret is not public"),
             Self::EdDsa(key) => ("PUBLIC KEY", [&ed25519, key.public_key().as_ref()].concat()),
-            Self::Ecdsa("ES256", key) => ("PUBLIC KEY", [p256.as_slice(), key.public_key().as_ref()].concat()),
-            Self::Ecdsa(_, key) => ("PUBLIC KEY", [p384.as_slice(), key.public_key().as_ref()].concat()),
+            Self::Ecdsa("ES256", key) => (
+                "PUBLIC KEY",
+                [p256.as_slice(), key.public_key().as_ref()].concat(),
+            ),
+            Self::Ecdsa(_, key) => (
+                "PUBLIC KEY",
+                [p384.as_slice(), key.public_key().as_ref()].concat(),
+            ),
             Self::Rsa(_, key) => ("RSA PUBLIC KEY", key.public_key().as_ref().to_vec()),
         };
         let text = STANDARD.encode(der);
-        let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+        let lines: Vec<_> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        format!(
+            "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+            lines.join("\n")
+        )
     }
 
     /// Returns the public key of Ed25519 as a JWK.
@@ -104,16 +122,18 @@ impl Signer {
     /// # Panics
     /// If it is another kind of key.
     pub fn jwk(&self, kid: &str) -> Value {
-        let Self::EdDsa(key) = self else { panic!("only Ed25519 keys have a JWK in these tests") };
+        let Self::EdDsa(key) = self else {
+            panic!("only Ed25519 keys have a JWK in these tests")
+        };
         json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": URL_SAFE_NO_PAD.encode(key.public_key())})
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match self {
-            Self::Hs256(secret) => {
-                hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()
-            }
+            Self::Hs256(secret) => hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message)
+                .as_ref()
+                .to_vec(),
             Self::EdDsa(key) => key.sign(message).as_ref().to_vec(),
             Self::Ecdsa(_, key) => key.sign(&random, message).unwrap().as_ref().to_vec(),
             Self::Rsa(name, key) => {
@@ -146,7 +166,11 @@ impl Token {
     /// A token for `subject` that is valid for ten minutes from `now`.
     pub fn new(subject: &str, now: UnixTime) -> Self {
         let claims = json!({"iss": ISSUER, "aud": AUDIENCE, "sub": subject});
-        let token = Self { header: Map::new(), claims: claims.as_object().unwrap().clone(), now };
+        let token = Self {
+            header: Map::new(),
+            claims: claims.as_object().unwrap().clone(),
+            now,
+        };
         token.expires_in(Duration::from_secs(600))
     }
 
@@ -194,7 +218,11 @@ impl Token {
     pub fn signed(&self, signer: &Signer) -> String {
         let mut header = self.header.clone();
         header.entry("alg").or_insert_with(|| signer.algorithm().into());
-        raw_token(&Value::from(header).to_string(), &Value::from(self.claims.clone()).to_string(), signer)
+        raw_token(
+            &Value::from(header).to_string(),
+            &Value::from(self.claims.clone()).to_string(),
+            signer,
+        )
     }
 }
 

@@ -41,7 +41,9 @@ impl Random {
 
     /// Returns `length` bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        std::iter::repeat_with(|| self.next() as u8).take(length).collect()
+        std::iter::repeat_with(|| self.next() as u8)
+            .take(length)
+            .collect()
     }
 
     /// Returns `length` characters of `A-Za-z0-9`, distinct enough to be found in any output.

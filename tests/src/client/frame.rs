@@ -30,7 +30,11 @@ pub struct Frame {
 impl Frame {
     /// A whole message, or a control frame.
     pub fn whole(opcode: u8, payload: &[u8]) -> Self {
-        Self { last: true, opcode, payload: payload.to_vec() }
+        Self {
+            last: true,
+            opcode,
+            payload: payload.to_vec(),
+        }
     }
 
     /// A text message.
@@ -46,7 +50,12 @@ impl Frame {
     /// Returns the bytes that a client sends.
     pub fn masked(&self) -> Vec<u8> {
         let mut bytes = header(self.last, self.opcode, self.payload.len() as u64);
-        bytes.extend(self.payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        bytes.extend(
+            self.payload
+                .iter()
+                .zip(MASK.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         bytes
     }
 
@@ -67,13 +76,23 @@ impl Frame {
         assert_eq!(first & 0x70, 0, "a reserved bit is set in {first:#04x}");
         assert_eq!(second & 0x80, 0, "a server's frame is masked");
         let (length, start) = match second & 0x7F {
-            126 => (u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
+            126 => (
+                u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+                4,
+            ),
             127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?), 10),
             short => (u64::from(short), 2),
         };
         let end = start + usize::try_from(length).ok()?;
         let payload = bytes.get(start..end)?.to_vec();
-        Some((Self { last: first & 0x80 != 0, opcode: first & 0x0F, payload }, end))
+        Some((
+            Self {
+                last: first & 0x80 != 0,
+                opcode: first & 0x0F,
+                payload,
+            },
+            end,
+        ))
     }
 }
 

@@ -28,7 +28,12 @@ pub struct Client {
 impl Client {
     /// A client at this end of a stream.
     pub fn new(link: Box<dyn Link>) -> Self {
-        Self { link, buffer: Vec::new(), patience: PATIENCE, transcript: Vec::new() }
+        Self {
+            link,
+            buffer: Vec::new(),
+            patience: PATIENCE,
+            transcript: Vec::new(),
+        }
     }
 
     /// Waits longer, or less long, for what follows.
@@ -153,7 +158,12 @@ impl Client {
     /// If another frame or another code comes.
     pub fn expect_close_frame(&mut self, code: u16, reason: &str) {
         let frame = self.read_message();
-        assert_eq!(frame, Frame::close(code, reason), "{:?}", String::from_utf8_lossy(&frame.payload));
+        assert_eq!(
+            frame,
+            Frame::close(code, reason),
+            "{:?}",
+            String::from_utf8_lossy(&frame.payload)
+        );
     }
 
     /// Reads the end of the stream, and nothing before it.
@@ -173,7 +183,11 @@ impl Client {
     }
 
     fn next_end(&mut self) -> End {
-        assert!(self.buffer.is_empty(), "bytes before the end: {}", shown(&self.buffer));
+        assert!(
+            self.buffer.is_empty(),
+            "bytes before the end: {}",
+            shown(&self.buffer)
+        );
         match self.link.receive(self.patience) {
             Received::End(end) => end,
             Received::Bytes(bytes) => panic!("bytes instead of the end: {}", shown(&bytes)),

@@ -27,10 +27,18 @@ impl Response {
         let status = status.and_then(|line| line.get(..3)?.parse().ok());
         let status = status.unwrap_or_else(|| panic!("no status line: {head}"));
         let fields: Vec<_> = lines
-            .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("no field: {line}")))
+            .map(|line| {
+                line.split_once(": ")
+                    .unwrap_or_else(|| panic!("no field: {line}"))
+            })
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let mut response = Self { status, fields, body: Vec::new(), raw: Vec::new() };
+        let mut response = Self {
+            status,
+            fields,
+            body: Vec::new(),
+            raw: Vec::new(),
+        };
         let length: usize = match response.all("Content-Length").as_slice() {
             [] if matches!(status, 101 | 204 | 304) => 0,
             [length] => length.parse().expect("a length is a number"),
@@ -45,7 +53,10 @@ impl Response {
 
     /// Returns all values of a field.
     pub fn all(&self, name: &str) -> Vec<&str> {
-        let same = self.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        let same = self
+            .fields
+            .iter()
+            .filter(|(field, _)| field.eq_ignore_ascii_case(name));
         same.map(|(_, value)| value.as_str()).collect()
     }
 
@@ -62,7 +73,10 @@ impl Response {
     /// Says whether the server announced to close.
     pub fn closes(&self) -> bool {
         let tokens = self.all("Connection");
-        tokens.iter().flat_map(|value| value.split(',')).any(|token| token.trim() == "close")
+        tokens
+            .iter()
+            .flat_map(|value| value.split(','))
+            .any(|token| token.trim() == "close")
     }
 
     /// Returns the bytes with the date taken out: what two servers have in common.
@@ -73,6 +87,8 @@ impl Response {
 
 /// Takes `Date` lines out of the heads in `text`.
 pub fn mask_date(text: &str) -> String {
-    let kept = text.split_inclusive("\r\n").filter(|line| !line.to_ascii_lowercase().starts_with("date:"));
+    let kept = text
+        .split_inclusive("\r\n")
+        .filter(|line| !line.to_ascii_lowercase().starts_with("date:"));
     kept.collect()
 }

@@ -20,13 +20,17 @@ impl SimLink {
     /// Opens a stream to a server; over a limit it is closed at once.
     pub fn open(sim: &Rc<RefCell<Sim>>, server: usize, speaks: Speaks) -> Self {
         let line = sim.borrow_mut().accept(server, None, speaks);
-        Self { sim: Rc::clone(sim), line }
+        Self {
+            sim: Rc::clone(sim),
+            line,
+        }
     }
 }
 
 impl Link for SimLink {
     fn send(&mut self, bytes: &[u8]) -> bool {
-        self.line.is_some_and(|line| self.sim.borrow_mut().write(line, Leg::CLIENT, bytes))
+        self.line
+            .is_some_and(|line| self.sim.borrow_mut().write(line, Leg::CLIENT, bytes))
     }
 
     fn half_close(&mut self) {
@@ -51,7 +55,9 @@ impl Link for SimLink {
     }
 
     fn receive(&mut self, patience: Duration) -> Received {
-        let Some(line) = self.line else { return Received::End(End::Reset) };
+        let Some(line) = self.line else {
+            return Received::End(End::Reset);
+        };
         let mut sim = self.sim.borrow_mut();
         if let Some(stream) = sim.stream(line, Leg::CLIENT) {
             stream.room = usize::MAX;
@@ -66,7 +72,9 @@ impl Link for SimLink {
             Err(Stuck::Late) => return Received::Nothing,
             Err(Stuck::Asleep) => panic!("asleep with nothing to wait for, but the client expects more"),
         }
-        let Some(stream) = sim.stream(line, Leg::CLIENT) else { return Received::End(End::Reset) };
+        let Some(stream) = sim.stream(line, Leg::CLIENT) else {
+            return Received::End(End::Reset);
+        };
         if stream.received.is_empty() {
             Received::End(stream.ended.unwrap_or(End::Eof))
         } else {

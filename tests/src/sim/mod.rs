@@ -100,7 +100,10 @@ pub struct Sim {
 impl Sim {
     /// A machine that runs `gateway`, whose configuration was read from `path` in `files`.
     pub fn new(gateway: Arc<Gateway>, files: MemoryFiles, path: PathBuf, seed: u64, habits: Habits) -> Self {
-        let now = Now { at: Moment::START, unix: START };
+        let now = Now {
+            at: Moment::START,
+            unix: START,
+        };
         let mut sim = Self {
             gateway,
             files,
@@ -157,7 +160,11 @@ impl Sim {
     /// Moves the wall clock, forward or back, without any other clock noticing.
     pub fn step_wall_clock(&mut self, by: Duration, backwards: bool) {
         let unix = self.now.unix.since_epoch();
-        let moved = if backwards { unix.saturating_sub(by) } else { unix.saturating_add(by) };
+        let moved = if backwards {
+            unix.saturating_sub(by)
+        } else {
+            unix.saturating_add(by)
+        };
         self.now.unix = UnixTime::new(moved);
     }
 
@@ -180,16 +187,31 @@ impl Sim {
         let line = self.lines.len() as u64 + 1;
         let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let admission = self.gateway.admit(from, self.now)?;
-        let listener = self.gateway.listeners().into_iter().find(|l| l.server == server)?;
+        let listener = self
+            .gateway
+            .listeners()
+            .into_iter()
+            .find(|l| l.server == server)?;
         let port = 40_000 + (line % 20_000) as u16;
         let local = SocketAddr::new(listener.address.ip(), PORT);
-        let peer = Peer { server, remote: SocketAddr::new(from, port), local };
+        let peer = Peer {
+            server,
+            remote: SocketAddr::new(from, port),
+            local,
+        };
         let mut watched = Watched::new(Connection::client(admission, peer, self.now));
         let rung = Arc::clone(&self.rung);
         watched.set_waker(&Waker::from(Arc::new(LineWaker { line, rung })));
         let tls = if listener.tls { Tls::Pending } else { Tls::Open };
         let streams = BTreeMap::from([(Leg::CLIENT, Stream::new(tls, None))]);
-        self.lines.insert(line, Line { watched: Some(watched), streams, armed: None });
+        self.lines.insert(
+            line,
+            Line {
+                watched: Some(watched),
+                streams,
+                armed: None,
+            },
+        );
         match speaks {
             Speaks::Tls if listener.tls => self.later(HANDSHAKE, Event::Secured(line, Leg::CLIENT)),
             Speaks::Plain if listener.tls => self.later(HANDSHAKE, Event::Broken(line, Leg::CLIENT)),

@@ -26,7 +26,11 @@ impl Sim {
             }
             Event::Broken(line, leg) => {
                 if let Some(stream) = self.stream(line, leg) {
-                    let broken = if stream.tls == Tls::Pending { Break::Tls } else { Break::Reset };
+                    let broken = if stream.tls == Tls::Pending {
+                        Break::Tls
+                    } else {
+                        Break::Reset
+                    };
                     stream.ended = Some(End::Reset);
                     self.input(line, Input::Broken(leg, broken));
                 }
@@ -34,7 +38,10 @@ impl Sim {
             Event::Deliver(line, leg) => self.deliver(line, leg),
             Event::Take(line, leg, bytes) => self.take(line, leg, bytes),
             Event::Alarm(line, moment) => {
-                let due = self.lines.get_mut(&line).filter(|line| line.armed == Some(moment));
+                let due = self
+                    .lines
+                    .get_mut(&line)
+                    .filter(|line| line.armed == Some(moment));
                 if let Some(due) = due {
                     due.armed = None;
                     self.tend(line);
@@ -90,7 +97,9 @@ impl Sim {
     fn deliver(&mut self, line: u64, leg: Leg) {
         let whole = !self.habits.splits;
         let mut random = self.random.clone();
-        let Some(stream) = self.stream(line, leg) else { return };
+        let Some(stream) = self.stream(line, leg) else {
+            return;
+        };
         stream.delivering = false;
         let there = stream.inbound.len().min(READ_SIZE);
         if there == 0 {
@@ -106,12 +115,21 @@ impl Sim {
 
     fn take(&mut self, line: u64, leg: Leg, bytes: Vec<u8>) {
         let (now, at) = (self.now, self.now.at.since_start());
-        let Some(entry) = self.lines.get_mut(&line) else { return };
-        let Some(watched) = entry.watched.as_mut() else { return };
-        let Some(stream) = entry.streams.get_mut(&leg) else { return };
+        let Some(entry) = self.lines.get_mut(&line) else {
+            return;
+        };
+        let Some(watched) = entry.watched.as_mut() else {
+            return;
+        };
+        let Some(stream) = entry.streams.get_mut(&leg) else {
+            return;
+        };
         stream.taking = false;
         let waiting = watched.levels().leg(leg).map_or(0, |levels| levels.outgoing);
-        assert!(waiting >= bytes.len(), "bytes that were being written have vanished");
+        assert!(
+            waiting >= bytes.len(),
+            "bytes that were being written have vanished"
+        );
         stream.room = stream.room.saturating_sub(bytes.len());
         stream.received.extend_from_slice(&bytes);
         watched.handle(now, Input::Sent(leg, bytes.len()));
@@ -124,7 +142,9 @@ impl Sim {
 
     /// Lets a fake peer answer what it got.
     fn answer(&mut self, line: u64, leg: Leg) {
-        let Some(stream) = self.stream(line, leg) else { return };
+        let Some(stream) = self.stream(line, leg) else {
+            return;
+        };
         let got = match stream.far {
             None => return,
             Some(_) => mem::take(&mut stream.received),
@@ -173,8 +193,12 @@ impl Sim {
     fn arrange(&mut self, line: u64, leg: Leg, wants_read: bool, outgoing: usize) {
         let (now, whole) = (self.now, !self.habits.partial);
         let mut random = self.random.clone();
-        let Some(entry) = self.lines.get_mut(&line) else { return };
-        let Some(stream) = entry.streams.get_mut(&leg) else { return };
+        let Some(entry) = self.lines.get_mut(&line) else {
+            return;
+        };
+        let Some(stream) = entry.streams.get_mut(&leg) else {
+            return;
+        };
         let deliver = wants_read && stream.has_input() && !stream.delivering;
         stream.delivering |= deliver;
         let room = outgoing.min(stream.room);
@@ -182,7 +206,10 @@ impl Sim {
         let taken = if room > 0 && writable && !stream.taking {
             stream.taking = true;
             let count = Habits::some(&mut random, whole, room);
-            entry.watched.as_mut().map(|watched| watched.outgoing(now, leg, count))
+            entry
+                .watched
+                .as_mut()
+                .map(|watched| watched.outgoing(now, leg, count))
         } else {
             None
         };
@@ -196,7 +223,9 @@ impl Sim {
     }
 
     fn arm(&mut self, line: u64, deadline: Option<Moment>) {
-        let Some(entry) = self.lines.get_mut(&line) else { return };
+        let Some(entry) = self.lines.get_mut(&line) else {
+            return;
+        };
         if entry.armed == deadline {
             return;
         }
@@ -244,7 +273,11 @@ impl Sim {
             Destination::Tcp { host, port, .. } => format!("{host}:{port}"),
             Destination::File { root, segments } => format!("{}/{}", root.display(), segments.join("/")),
         };
-        let far = self.far_ends.get(&address).cloned().unwrap_or(FarEnd::Dead(DialError::Refused));
+        let far = self
+            .far_ends
+            .get(&address)
+            .cloned()
+            .unwrap_or(FarEnd::Dead(DialError::Refused));
         let mut stream = Stream::new(Tls::Open, Some(far.clone()));
         let result = match far {
             FarEnd::Silent => None,
@@ -254,10 +287,15 @@ impl Sim {
                 stream.inbound.extend(&bytes);
                 stream.finished = true;
                 let length = Some(bytes.len() as u64);
-                Some(Ok(Opened { length, ..Opened::default() }))
+                Some(Ok(Opened {
+                    length,
+                    ..Opened::default()
+                }))
             }
         };
-        let Some(entry) = self.lines.get_mut(&line) else { return };
+        let Some(entry) = self.lines.get_mut(&line) else {
+            return;
+        };
         entry.streams.insert(dial.leg, stream);
         if let Some(result) = result {
             self.soon(Event::Dialed(line, dial.leg, result));

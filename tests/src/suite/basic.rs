@@ -21,13 +21,21 @@ pub fn m04_right_passwords_are_granted(world: &World) {
     for (user, password) in [ALICE, BOB, BJORN] {
         stage.connect().open(&upgrade("/api/ws").basic(user, password));
     }
-    stage.connect().open(&upgrade("/api/ws").field("Authorization", "bAsIc YWxpY2U6Y29ycmVjdCBob3JzZQ=="));
+    stage
+        .connect()
+        .open(&upgrade("/api/ws").field("Authorization", "bAsIc YWxpY2U6Y29ycmVjdCBob3JzZQ=="));
 }
 
 /// M4, R5: a wrong password, an unknown user and an empty one are refused with the same bytes.
 pub fn m04_wrong_password_and_unknown_user_look_the_same(world: &World) {
     let stage = Setup::standard().start(world);
-    for (user, password) in [("alice", "wrong"), ("nobody", "correct horse"), ("alice", ""), ("", "x"), ("", "")] {
+    for (user, password) in [
+        ("alice", "wrong"),
+        ("nobody", "correct horse"),
+        ("alice", ""),
+        ("", "x"),
+        ("", ""),
+    ] {
         let answer = refused_but_kept(&stage, &upgrade("/api/ws").basic(user, password), 401);
         assert_eq!(answer.masked(), UNAUTHORIZED, "{user}");
     }
@@ -36,15 +44,28 @@ pub fn m04_wrong_password_and_unknown_user_look_the_same(world: &World) {
 /// M23: a hash with the recommended parameters.
 pub fn m23_argon2_with_real_parameters(world: &World) {
     let hash = "dave:$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$Tkd1in1tG+pxkdHv6AsAohl8Diht6jyW9sY0vP1ra/0\n";
-    let stage = Setup::standard().file("users.htpasswd", hash).file("users.htgroup", "").start(world);
+    let stage = Setup::standard()
+        .file("users.htpasswd", hash)
+        .file("users.htgroup", "")
+        .start(world);
     let mut client = stage.connect();
-    assert_eq!(client.ask(&upgrade("/api/ws").basic("dave", "another hash")).status, 401);
+    assert_eq!(
+        client
+            .ask(&upgrade("/api/ws").basic("dave", "another hash"))
+            .status,
+        401
+    );
     client.open(&upgrade("/api/ws").basic("dave", "one real hash"));
 }
 
 /// M23: clear text and weak hashes are refused at load, with the line and without the value.
 pub fn m23_weak_hashes_do_not_load(_world: &World) {
-    for stored in ["hunter2", "{SHA}fEqNCco3Yq9h5ZUglD3CZJT4lBs=", "$apr1$abcdefgh$8sNJH4tY1VXf0", "rqXexS6ZhobKA"] {
+    for stored in [
+        "hunter2",
+        "{SHA}fEqNCco3Yq9h5ZUglD3CZJT4lBs=",
+        "$apr1$abcdefgh$8sNJH4tY1VXf0",
+        "rqXexS6ZhobKA",
+    ] {
         let setup = Setup::standard().file("users.htpasswd", format!("# users\nalice:{stored}\n"));
         let error = super::load_error(&setup);
         assert!(error.contains("users.htpasswd:2:"), "{error}");
@@ -104,7 +125,16 @@ pub fn r05_basic_that_cannot_be_read_is_400(world: &World) {
     let stage = Setup::standard().start(world);
     let latin1 = format!("Basic {}", STANDARD.encode(b"bj\xF6rn:x"));
     let no_colon = format!("Basic {}", STANDARD.encode("alice"));
-    let bad = ["Basic", "Basic ", "basic", "Basic !!!", "Basic a b", "Basic YWxpY2U6Y29y=", &latin1, &no_colon];
+    let bad = [
+        "Basic",
+        "Basic ",
+        "basic",
+        "Basic !!!",
+        "Basic a b",
+        "Basic YWxpY2U6Y29y=",
+        &latin1,
+        &no_colon,
+    ];
     for value in bad {
         let answer = refused(&stage, &upgrade("/api/ws").field("Authorization", value), 400);
         assert!(!answer.masked().contains("error="), "{value}: {answer:?}");
@@ -114,32 +144,61 @@ pub fn r05_basic_that_cannot_be_read_is_400(world: &World) {
 /// R5: an empty user with an empty password is a wrong one.
 pub fn r05_empty_user_and_password_is_401(world: &World) {
     let stage = Setup::standard().start(world);
-    refused_but_kept(&stage, &upgrade("/api/ws").field("Authorization", "Basic Og=="), 401);
+    refused_but_kept(
+        &stage,
+        &upgrade("/api/ws").field("Authorization", "Basic Og=="),
+        401,
+    );
 }
 
 /// R4: the challenges come one a line, in the configured order; a custom scheme has a realm only.
 pub fn r04_challenges_keep_the_configured_order(world: &World) {
-    let stage = Setup::standard().realm("challenges", vec!["Basic", "Token", "Bearer"]).start(world);
+    let stage = Setup::standard()
+        .realm("challenges", vec!["Basic", "Token", "Bearer"])
+        .start(world);
     let answer = refused_but_kept(&stage, &upgrade("/api/ws"), 401);
     let lines = answer.all("WWW-Authenticate");
-    let expected = ["Basic realm=\"R\", charset=\"UTF-8\"", "Token realm=\"R\"", "Bearer realm=\"R\", scope=\"a b\""];
+    let expected = [
+        "Basic realm=\"R\", charset=\"UTF-8\"",
+        "Token realm=\"R\"",
+        "Bearer realm=\"R\", scope=\"a b\"",
+    ];
     assert_eq!(lines, expected);
 }
 
 /// R4, M13: quotes and backslashes in the realm are escaped, and the scope may be absent.
 pub fn m13_the_realm_is_quoted(world: &World) {
-    let stage = Setup::standard().realm("description", "a \"b\" \\ c").unset("/realms/demo/scope").start(world);
+    let stage = Setup::standard()
+        .realm("description", "a \"b\" \\ c")
+        .unset("/realms/demo/scope")
+        .start(world);
     let answer = refused_but_kept(&stage, &upgrade("/api/ws"), 401);
     let lines = answer.all("WWW-Authenticate");
     let realm = r#"realm="a \"b\" \\ c""#;
-    assert_eq!(lines, [format!("Bearer {realm}"), format!("Basic {realm}, charset=\"UTF-8\"")]);
+    assert_eq!(
+        lines,
+        [
+            format!("Bearer {realm}"),
+            format!("Basic {realm}, charset=\"UTF-8\"")
+        ]
+    );
 }
 
 /// R4: where asked for, a browser gets no challenge that would open its password prompt.
 pub fn r04_the_browser_prompt_can_be_suppressed(world: &World) {
-    let stage = Setup::standard().realm("suppressBrowserPrompt", true).start(world);
+    let stage = Setup::standard()
+        .realm("suppressBrowserPrompt", true)
+        .start(world);
     let browser = upgrade("/api/ws").origin("https://app.example");
     let answer = refused_but_kept(&stage, &browser, 401);
-    assert_eq!(answer.all("WWW-Authenticate"), ["Bearer realm=\"R\", scope=\"a b\""]);
-    assert_eq!(refused_but_kept(&stage, &upgrade("/api/ws"), 401).all("WWW-Authenticate").len(), 2);
+    assert_eq!(
+        answer.all("WWW-Authenticate"),
+        ["Bearer realm=\"R\", scope=\"a b\""]
+    );
+    assert_eq!(
+        refused_but_kept(&stage, &upgrade("/api/ws"), 401)
+            .all("WWW-Authenticate")
+            .len(),
+        2
+    );
 }

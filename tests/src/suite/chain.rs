@@ -51,18 +51,24 @@ fn judge(world: &World, chains: &[Vec<(&str, Says)>]) {
         let modules: Vec<_> = chain.iter().map(|(flag, says)| module(flag, *says)).collect();
         let realm = json!({"challenges": ["Basic"], "loginModules": modules});
         let service = json!({"type": "echo", "accept": format!("/{number}"), "realm": format!("r{number}"), "origins": []});
-        setup = setup.set(&format!("/realms/r{number}"), realm).set(&format!("/services/s{number}"), service);
+        setup = setup
+            .set(&format!("/realms/r{number}"), realm)
+            .set(&format!("/services/s{number}"), service);
     }
     let stage = setup.start(world);
     for (number, chain) in chains.iter().enumerate() {
-        let answer = stage.connect().ask(&upgrade(&format!("/{number}")).basic("alice", "correct horse"));
+        let answer = stage
+            .connect()
+            .ask(&upgrade(&format!("/{number}")).basic("alice", "correct horse"));
         let expected = if passes(chain) { 101 } else { 401 };
         assert_eq!(answer.status, expected, "{chain:?}");
     }
 }
 
 fn modules() -> impl Iterator<Item = (&'static str, Says)> {
-    FLAGS.into_iter().flat_map(|flag| OUTCOMES.into_iter().map(move |says| (flag, says)))
+    FLAGS
+        .into_iter()
+        .flat_map(|flag| OUTCOMES.into_iter().map(move |says| (flag, says)))
 }
 
 /// M22: each flag with each outcome, alone.
@@ -72,13 +78,19 @@ pub fn m22_single_modules(world: &World) {
 
 /// M22: every pair of flags and outcomes.
 pub fn m22_pairs_of_modules(world: &World) {
-    let pairs: Vec<_> = modules().flat_map(|first| modules().map(move |second| vec![first, second])).collect();
+    let pairs: Vec<_> = modules()
+        .flat_map(|first| modules().map(move |second| vec![first, second]))
+        .collect();
     judge(world, &pairs);
 }
 
 /// R15: decoders alone never let anybody in.
 pub fn r15_ignored_is_no_success(world: &World) {
-    let chain = vec![("required", Says::Ignored), ("sufficient", Says::Ignored), ("optional", Says::Ignored)];
+    let chain = vec![
+        ("required", Says::Ignored),
+        ("sufficient", Says::Ignored),
+        ("optional", Says::Ignored),
+    ];
     assert!(!passes(&chain));
     judge(world, &[chain]);
 }
@@ -90,13 +102,25 @@ pub fn e07_each_issuer_has_its_keys(world: &World) {
         json!({"type": "jwt", "success": "sufficient", "issuer": issuer, "audience": "ws",
             "verification": {"publicKey": {algorithm: {"keyFile": file}}}})
     };
-    let modules = json!([jwt("https://one.example", "EdDSA", "1.pem"), jwt("https://two.example", "RS256", "2.pem")]);
+    let modules = json!([
+        jwt("https://one.example", "EdDSA", "1.pem"),
+        jwt("https://two.example", "RS256", "2.pem")
+    ]);
     let setup = Setup::standard().tokens_only().realm("loginModules", modules);
-    let stage = setup.file("1.pem", one.public_pem()).file("2.pem", two.public_pem()).start(world);
+    let stage = setup
+        .file("1.pem", one.public_pem())
+        .file("2.pem", two.public_pem())
+        .start(world);
     let ask = |issuer: &str, key: &Signer| {
         let token = stage.token("alice").claim("iss", issuer).signed(key);
         stage.connect().ask(&upgrade("/api/ws").bearer(&token)).status
     };
-    assert_eq!((ask("https://one.example", &one), ask("https://two.example", &two)), (101, 101));
-    assert_eq!((ask("https://one.example", &two), ask("https://two.example", &one)), (401, 401));
+    assert_eq!(
+        (ask("https://one.example", &one), ask("https://two.example", &two)),
+        (101, 101)
+    );
+    assert_eq!(
+        (ask("https://one.example", &two), ask("https://two.example", &one)),
+        (401, 401)
+    );
 }

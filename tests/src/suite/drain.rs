@@ -17,7 +17,9 @@ pub fn e18_open_sockets_are_told(world: &World) {
     for client in &mut clients {
         client.expect_close(1001, "server shutting down");
     }
-    stage.wait_until("the last connection", |stage| stage.gateway().stats().connections == 0);
+    stage.wait_until("the last connection", |stage| {
+        stage.gateway().stats().connections == 0
+    });
     assert!(stage.closings(3).iter().all(|closed| closed.code == 1001));
 }
 
@@ -30,13 +32,17 @@ pub fn e18_new_upgrades_are_503(world: &World) {
     stage.drain();
     let answer = super::refused(&stage, &request, 503);
     assert!(answer.one("Retry-After").unwrap().parse::<u32>().unwrap() >= 1);
-    assert_eq!(stage.decisions(2).last().unwrap().reason.as_str(), "draining");
+    assert_eq!(stage.decisions(2).last().unwrap().reason.code(), "draining");
     let (bytes, _) = {
         kept.send(&request.bytes());
         kept.half_close();
         kept.read_to_end()
     };
-    assert!(bytes.is_empty() || bytes.starts_with(b"HTTP/1.1 503 "), "{}", bytes.escape_ascii());
+    assert!(
+        bytes.is_empty() || bytes.starts_with(b"HTTP/1.1 503 "),
+        "{}",
+        bytes.escape_ascii()
+    );
 }
 
 /// E18: a message that is on its way is still echoed or dropped, but the close is whole.

@@ -30,10 +30,22 @@ pub fn m18_messages_come_back_unmasked(world: &World) {
 /// RFC 6455 section 5.4: fragments make one message, control frames pass between them.
 pub fn m18_fragments_make_one_message(world: &World) {
     let (_stage, mut client) = opened(world);
-    client.send_frame(&Frame { last: false, opcode: TEXT, payload: b"one ".to_vec() });
+    client.send_frame(&Frame {
+        last: false,
+        opcode: TEXT,
+        payload: b"one ".to_vec(),
+    });
     client.send_frame(&Frame::whole(PING, b"?"));
-    client.send_frame(&Frame { last: false, opcode: CONTINUATION, payload: b"two ".to_vec() });
-    client.send_frame(&Frame { last: true, opcode: CONTINUATION, payload: b"three".to_vec() });
+    client.send_frame(&Frame {
+        last: false,
+        opcode: CONTINUATION,
+        payload: b"two ".to_vec(),
+    });
+    client.send_frame(&Frame {
+        last: true,
+        opcode: CONTINUATION,
+        payload: b"three".to_vec(),
+    });
     assert_eq!(client.read_message(), Frame::whole(PONG, b"?"));
     assert_eq!(client.read_message(), Frame::text("one two three"));
 }
@@ -54,7 +66,10 @@ pub fn m18_a_close_is_answered(world: &World) {
         let mut client = open(&stage);
         client.send_frame(&Frame::close(code, "bye"));
         let answer = client.read_message();
-        assert_eq!((answer.opcode, &answer.payload[..2]), (CLOSE, code.to_be_bytes().as_slice()));
+        assert_eq!(
+            (answer.opcode, &answer.payload[..2]),
+            (CLOSE, code.to_be_bytes().as_slice())
+        );
         client.expect_eof();
     }
 }
@@ -81,7 +96,12 @@ fn violates(world: &World, bytes: &[u8], code: u16) {
     client.send(bytes);
     let frame = client.read_message();
     assert_eq!(frame.opcode, CLOSE, "{frame:?}");
-    assert_eq!(frame.payload[..2], code.to_be_bytes(), "{:?}", String::from_utf8_lossy(&frame.payload));
+    assert_eq!(
+        frame.payload[..2],
+        code.to_be_bytes(),
+        "{:?}",
+        String::from_utf8_lossy(&frame.payload)
+    );
     client.half_close();
     client.expect_end();
 }
@@ -101,12 +121,26 @@ pub fn m18_violations_are_1002(world: &World) {
         masked(0x83),
         masked(0x8B),
         masked(0x80),
-        Frame { last: false, opcode: PING, payload: Vec::new() }.masked(),
+        Frame {
+            last: false,
+            opcode: PING,
+            payload: Vec::new(),
+        }
+        .masked(),
         Frame::whole(PING, &[0; 126]).masked(),
         Frame::whole(CLOSE, &[3]).masked(),
         Frame::close(1005, "").masked(),
         Frame::close(999, "").masked(),
-        [Frame { last: false, opcode: TEXT, payload: b"a".to_vec() }.masked(), Frame::text("b").masked()].concat(),
+        [
+            Frame {
+                last: false,
+                opcode: TEXT,
+                payload: b"a".to_vec(),
+            }
+            .masked(),
+            Frame::text("b").masked(),
+        ]
+        .concat(),
     ];
     for bytes in cases {
         violates(world, &bytes, 1002);
@@ -116,8 +150,16 @@ pub fn m18_violations_are_1002(world: &World) {
 /// RFC 6455 section 8.1: text is UTF-8, over fragment borders, too.
 pub fn m18_text_that_is_not_utf8_is_1007(world: &World) {
     violates(world, &Frame::whole(TEXT, b"\xFF").masked(), 1007);
-    let cut = Frame { last: false, opcode: TEXT, payload: b"\xC3".to_vec() };
-    violates(world, &[cut.masked(), Frame::whole(CONTINUATION, b"x").masked()].concat(), 1007);
+    let cut = Frame {
+        last: false,
+        opcode: TEXT,
+        payload: b"\xC3".to_vec(),
+    };
+    violates(
+        world,
+        &[cut.masked(), Frame::whole(CONTINUATION, b"x").masked()].concat(),
+        1007,
+    );
 }
 
 /// A message over the limit is Close 1009, as soon as it is announced, and in fragments, too.
@@ -128,8 +170,16 @@ pub fn m18_too_big_is_1009(world: &World) {
     client.send(&header(true, BINARY, 1001));
     client.expect_close_frame(1009, "message too big");
     let mut client = open(&stage);
-    client.send_frame(&Frame { last: false, opcode: BINARY, payload: vec![1; 600] });
-    client.send_frame(&Frame { last: true, opcode: CONTINUATION, payload: vec![1; 600] });
+    client.send_frame(&Frame {
+        last: false,
+        opcode: BINARY,
+        payload: vec![1; 600],
+    });
+    client.send_frame(&Frame {
+        last: true,
+        opcode: CONTINUATION,
+        payload: vec![1; 600],
+    });
     client.expect_close_frame(1009, "message too big");
     let mut client = open(&stage);
     client.send(&header(true, BINARY, u64::MAX >> 1));
@@ -140,7 +190,9 @@ pub fn m18_too_big_is_1009(world: &World) {
 /// Many messages without waiting for any answer come back in order.
 pub fn m18_a_burst_comes_back_in_order(world: &World) {
     let (_stage, mut client) = opened(world);
-    let frames: Vec<_> = (0..500).map(|number| Frame::text(&format!("message {number}"))).collect();
+    let frames: Vec<_> = (0..500)
+        .map(|number| Frame::text(&format!("message {number}")))
+        .collect();
     client.send(&frames.iter().flat_map(Frame::masked).collect::<Vec<_>>());
     for frame in &frames {
         assert_eq!(&client.read_message(), frame);
@@ -168,7 +220,15 @@ pub fn e17_the_end_of_a_socket_is_logged(world: &World) {
     client.expect_eof();
     let closed = &stage.closings(1)[0];
     assert_eq!((closed.code, &*closed.service), (1000, "echo"));
-    assert_eq!((closed.messages_in, closed.messages_out, closed.bytes_in, closed.bytes_out), (1, 1, 12, 12));
+    assert_eq!(
+        (
+            closed.messages_in,
+            closed.messages_out,
+            closed.bytes_in,
+            closed.bytes_out
+        ),
+        (1, 1, 12, 12)
+    );
     assert_eq!(closed.request, stage.decisions(1)[0].request);
 }
 

@@ -9,41 +9,141 @@ use crate::world::{Setup, Stage, World};
 /// Heads that are wrong, and the status that says so (R2). `H` stands for a right Host line.
 const MALFORMED: &[(&str, &str, u16)] = &[
     ("bare LF", "GET /api/ws HTTP/1.1\r\nHost: localhost\n\r\n", 400),
-    ("bare LF in the request line", "GET /api/ws HTTP/1.1\nHost: localhost\r\n\r\n", 400),
-    ("bare CR in a value", "GET /api/ws HTTP/1.1\r\nH\r\nX: a\rb\r\n\r\n", 400),
+    (
+        "bare LF in the request line",
+        "GET /api/ws HTTP/1.1\nHost: localhost\r\n\r\n",
+        400,
+    ),
+    (
+        "bare CR in a value",
+        "GET /api/ws HTTP/1.1\r\nH\r\nX: a\rb\r\n\r\n",
+        400,
+    ),
     ("CR CR LF", "GET /api/ws HTTP/1.1\r\r\nH\r\n\r\n", 400),
-    ("NUL in a value", "GET /api/ws HTTP/1.1\r\nH\r\nX: a\0b\r\n\r\n", 400),
-    ("control byte in a value", "GET /api/ws HTTP/1.1\r\nH\r\nX: a\x01b\r\n\r\n", 400),
-    ("DEL in a value", "GET /api/ws HTTP/1.1\r\nH\r\nX: a\x7fb\r\n\r\n", 400),
-    ("space before the colon", "GET /api/ws HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
-    ("space before the colon of a coding", "GET /api/ws HTTP/1.1\r\nH\r\nTransfer-Encoding : chunked\r\n\r\n", 400),
-    ("leading space", "GET /api/ws HTTP/1.1\r\n Host: localhost\r\n\r\n", 400),
-    ("folded line", "GET /api/ws HTTP/1.1\r\nH\r\nAuthorization: Bearer\r\n x\r\n\r\n", 400),
+    (
+        "NUL in a value",
+        "GET /api/ws HTTP/1.1\r\nH\r\nX: a\0b\r\n\r\n",
+        400,
+    ),
+    (
+        "control byte in a value",
+        "GET /api/ws HTTP/1.1\r\nH\r\nX: a\x01b\r\n\r\n",
+        400,
+    ),
+    (
+        "DEL in a value",
+        "GET /api/ws HTTP/1.1\r\nH\r\nX: a\x7fb\r\n\r\n",
+        400,
+    ),
+    (
+        "space before the colon",
+        "GET /api/ws HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        400,
+    ),
+    (
+        "space before the colon of a coding",
+        "GET /api/ws HTTP/1.1\r\nH\r\nTransfer-Encoding : chunked\r\n\r\n",
+        400,
+    ),
+    (
+        "leading space",
+        "GET /api/ws HTTP/1.1\r\n Host: localhost\r\n\r\n",
+        400,
+    ),
+    (
+        "folded line",
+        "GET /api/ws HTTP/1.1\r\nH\r\nAuthorization: Bearer\r\n x\r\n\r\n",
+        400,
+    ),
     ("bad name", "GET /api/ws HTTP/1.1\r\nH\r\nX(y): a\r\n\r\n", 400),
     ("empty name", "GET /api/ws HTTP/1.1\r\nH\r\n: a\r\n\r\n", 400),
     ("no colon", "GET /api/ws HTTP/1.1\r\nH\r\nnothing\r\n\r\n", 400),
-    ("length and coding", "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-    ("two lengths", "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
-    ("signed length", "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: +5\r\n\r\n", 400),
-    ("list of lengths", "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: 5,5\r\n\r\n", 400),
-    ("list of two lengths", "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: 5, 6\r\n\r\n", 400),
-    ("coding on HTTP/1.0", "POST /api/ws HTTP/1.0\r\nH\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-    ("chunked not last", "POST /api/ws HTTP/1.1\r\nH\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 400),
-    ("xchunked", "POST /api/ws HTTP/1.1\r\nH\r\nTransfer-Encoding: xchunked\r\n\r\n", 400),
-    ("another coding before chunked", "POST /api/ws HTTP/1.1\r\nH\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+    (
+        "length and coding",
+        "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+    ),
+    (
+        "two lengths",
+        "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        400,
+    ),
+    (
+        "signed length",
+        "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: +5\r\n\r\n",
+        400,
+    ),
+    (
+        "list of lengths",
+        "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: 5,5\r\n\r\n",
+        400,
+    ),
+    (
+        "list of two lengths",
+        "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: 5, 6\r\n\r\n",
+        400,
+    ),
+    (
+        "coding on HTTP/1.0",
+        "POST /api/ws HTTP/1.0\r\nH\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+    ),
+    (
+        "chunked not last",
+        "POST /api/ws HTTP/1.1\r\nH\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+        400,
+    ),
+    (
+        "xchunked",
+        "POST /api/ws HTTP/1.1\r\nH\r\nTransfer-Encoding: xchunked\r\n\r\n",
+        400,
+    ),
+    (
+        "another coding before chunked",
+        "POST /api/ws HTTP/1.1\r\nH\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        501,
+    ),
     ("no Host", "GET /api/ws HTTP/1.1\r\nX: a\r\n\r\n", 400),
     ("Host twice", "GET /api/ws HTTP/1.1\r\nH\r\nH\r\n\r\n", 400),
-    ("bad Host", "GET /api/ws HTTP/1.1\r\nHost: local host\r\n\r\n", 400),
-    ("Host with a path", "GET /api/ws HTTP/1.1\r\nHost: localhost/x\r\n\r\n", 400),
-    ("Host with a bad port", "GET /api/ws HTTP/1.1\r\nHost: localhost:8x\r\n\r\n", 400),
-    ("absolute form of another host", "GET http://other/api/ws HTTP/1.1\r\nH\r\n\r\n", 400),
-    ("Host that is not served", "GET /api/ws HTTP/1.1\r\nHost: other.example\r\n\r\n", 421),
+    (
+        "bad Host",
+        "GET /api/ws HTTP/1.1\r\nHost: local host\r\n\r\n",
+        400,
+    ),
+    (
+        "Host with a path",
+        "GET /api/ws HTTP/1.1\r\nHost: localhost/x\r\n\r\n",
+        400,
+    ),
+    (
+        "Host with a bad port",
+        "GET /api/ws HTTP/1.1\r\nHost: localhost:8x\r\n\r\n",
+        400,
+    ),
+    (
+        "absolute form of another host",
+        "GET http://other/api/ws HTTP/1.1\r\nH\r\n\r\n",
+        400,
+    ),
+    (
+        "Host that is not served",
+        "GET /api/ws HTTP/1.1\r\nHost: other.example\r\n\r\n",
+        421,
+    ),
     ("fragment", "GET /api/ws#x HTTP/1.1\r\nH\r\n\r\n", 400),
     ("bad percent escape", "GET /api/%zz HTTP/1.1\r\nH\r\n\r\n", 400),
     ("cut percent escape", "GET /api/%4 HTTP/1.1\r\nH\r\n\r\n", 400),
     ("bad byte in the path", "GET /api/<ws> HTTP/1.1\r\nH\r\n\r\n", 400),
-    ("bad byte in the query", "GET /api/ws?a=\"b\" HTTP/1.1\r\nH\r\n\r\n", 400),
-    ("byte over 127 in the path", "GET /api/w\u{e9} HTTP/1.1\r\nH\r\n\r\n", 400),
+    (
+        "bad byte in the query",
+        "GET /api/ws?a=\"b\" HTTP/1.1\r\nH\r\n\r\n",
+        400,
+    ),
+    (
+        "byte over 127 in the path",
+        "GET /api/w\u{e9} HTTP/1.1\r\nH\r\n\r\n",
+        400,
+    ),
     ("two spaces", "GET  /api/ws HTTP/1.1\r\nH\r\n\r\n", 400),
     ("HTTP/0.9", "GET /api/ws\r\n\r\n", 400),
     ("version in lower case", "GET /api/ws http/1.1\r\nH\r\n\r\n", 400),
@@ -51,16 +151,42 @@ const MALFORMED: &[(&str, &str, u16)] = &[
     ("major version 2", "GET /api/ws HTTP/2.0\r\nH\r\n\r\n", 505),
     ("major version 3", "GET /api/ws HTTP/3.0\r\nH\r\n\r\n", 505),
     ("unknown method", "BREW /api/ws HTTP/1.1\r\nH\r\n\r\n", 501),
-    ("unknown method, unknown route", "BREW /nowhere HTTP/1.1\r\nH\r\n\r\n", 501),
+    (
+        "unknown method, unknown route",
+        "BREW /nowhere HTTP/1.1\r\nH\r\n\r\n",
+        501,
+    ),
     ("method in lower case", "get /api/ws HTTP/1.1\r\nH\r\n\r\n", 501),
-    ("method that is no token", "G(T /api/ws HTTP/1.1\r\nH\r\n\r\n", 400),
-    ("POST", "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: 0\r\n\r\n", 405),
+    (
+        "method that is no token",
+        "G(T /api/ws HTTP/1.1\r\nH\r\n\r\n",
+        400,
+    ),
+    (
+        "POST",
+        "POST /api/ws HTTP/1.1\r\nH\r\nContent-Length: 0\r\n\r\n",
+        405,
+    ),
     ("no upgrade", "GET /api/ws HTTP/1.1\r\nH\r\n\r\n", 426),
 ];
 
 fn malformed() -> impl Iterator<Item = (&'static str, Vec<u8>, u16)> {
-    MALFORMED.iter().map(|(name, head, status)| (*name, head.replace("\r\nH\r\n", "\r\nHost: localhost\r\n"), *status))
-        .map(|(name, head, status)| (name, head.replace("\r\nH\r\n", "\r\nHost: localhost\r\n").into_bytes(), status))
+    MALFORMED
+        .iter()
+        .map(|(name, head, status)| {
+            (
+                *name,
+                head.replace("\r\nH\r\n", "\r\nHost: localhost\r\n"),
+                *status,
+            )
+        })
+        .map(|(name, head, status)| {
+            (
+                name,
+                head.replace("\r\nH\r\n", "\r\nHost: localhost\r\n").into_bytes(),
+                status,
+            )
+        })
 }
 
 /// R2: what is wrong with a head is answered, and the connection ends behind the answer.
@@ -120,7 +246,8 @@ pub fn r02_http2_preface_is_505(world: &World) {
     let mut client = stage.connect();
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     let answer = closed_after(&mut client);
-    let reference = "HTTP/1.1 505 HTTP Version Not Supported\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let reference =
+        "HTTP/1.1 505 HTTP Version Not Supported\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(answer.masked(), reference);
 }
 
@@ -128,7 +255,8 @@ pub fn r02_http2_preface_is_505(world: &World) {
 pub fn r02_post_is_405(world: &World) {
     let stage = Setup::standard().start(world);
     let answer = refused(&stage, &get("/api/ws").method("POST"), 405);
-    let reference = "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let reference =
+        "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(answer.masked(), reference);
 }
 
@@ -137,8 +265,19 @@ pub fn r02_post_is_405(world: &World) {
 pub fn r02_paths_that_are_not_canonical_are_404(world: &World) {
     let stage = Setup::standard().start(world);
     let paths = [
-        "//api/ws", "/api//ws", "/api/./ws", "/api/../api/ws", "/api/ws/..", "/api/%2e/ws", "/api/%2E%2e/ws",
-        "/api%2Fws", "/api%2fws", "/api%5Cws", "/api/ws%00", "/api/ws%0a", "/api/ws%7f",
+        "//api/ws",
+        "/api//ws",
+        "/api/./ws",
+        "/api/../api/ws",
+        "/api/ws/..",
+        "/api/%2e/ws",
+        "/api/%2E%2e/ws",
+        "/api%2Fws",
+        "/api%2fws",
+        "/api%5Cws",
+        "/api/ws%00",
+        "/api/ws%0a",
+        "/api/ws%7f",
     ];
     for path in paths {
         assert_eq!(first_answer(&stage, path).status, 404, "{path}");
@@ -200,12 +339,24 @@ pub fn r02_long_request_line_is_414(world: &World) {
 pub fn r02_large_head_is_431(world: &World) {
     let stage = Setup::standard().start(world);
     let mut client = stage.connect();
-    client.send(format!("GET /api/ws HTTP/1.1\r\nHost: localhost\r\nX: {}", "a".repeat(17_000)).as_bytes());
+    client.send(
+        format!(
+            "GET /api/ws HTTP/1.1\r\nHost: localhost\r\nX: {}",
+            "a".repeat(17_000)
+        )
+        .as_bytes(),
+    );
     assert_eq!(closed_after(&mut client).status, 431);
     let mut client = stage.connect();
     client.send(&upgrade("/api/ws").bearer(&"a".repeat(100_000)).bytes());
     assert_eq!(closed_after(&mut client).status, 431);
-    assert_eq!(stage.connect().ask(&upgrade("/api/ws").field("X", &"a".repeat(15_000))).status, 401);
+    assert_eq!(
+        stage
+            .connect()
+            .ask(&upgrade("/api/ws").field("X", &"a".repeat(15_000)))
+            .status,
+        401
+    );
 }
 
 /// R2: more than a hundred fields are too many.

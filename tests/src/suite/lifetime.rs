@@ -23,7 +23,10 @@ pub fn e01_an_expired_token_closes_the_socket(world: &World) {
     client.expect_echo(&Frame::text("before"));
     assert_eq!(client.read_bytes(17), b"\x88\x0f\x0b\xb8token expired");
     let closed = stage.unix().since_epoch().as_secs_f64();
-    assert!(closed >= expiry as f64 && closed < expiry as f64 + 1.0, "closed at {closed}, expired at {expiry}");
+    assert!(
+        closed >= expiry as f64 && closed < expiry as f64 + 1.0,
+        "closed at {closed}, expired at {expiry}"
+    );
     client.send_frame(&Frame::close(3000, ""));
     client.half_close();
     client.expect_eof();
@@ -43,7 +46,9 @@ pub fn e01_the_leeway_belongs_to_the_lifetime(world: &World) {
 
 /// E1: a client that does not answer the close is let go after `closeTimeout`.
 pub fn e01_a_client_that_ignores_the_close_is_let_go(world: &World) {
-    let setup = Setup::standard().jwt("leeway", "0s").limit("closeTimeout", "200 ms");
+    let setup = Setup::standard()
+        .jwt("leeway", "0s")
+        .limit("closeTimeout", "200 ms");
     let stage = setup.start(world);
     let mut client = open(&stage, &stage.token("alice").expires_in(SECOND));
     client.expect_close_frame(3000, "token expired");
@@ -76,7 +81,10 @@ pub fn m27_the_session_timeout_closes_the_socket(world: &World) {
 
 /// R14: the nearer of the two deadlines counts.
 pub fn r14_the_nearest_deadline_counts(world: &World) {
-    let stage = Setup::standard().realm("sessionTimeout", "1 hour").jwt("leeway", "0s").start(world);
+    let stage = Setup::standard()
+        .realm("sessionTimeout", "1 hour")
+        .jwt("leeway", "0s")
+        .start(world);
     let mut client = open(&stage, &stage.token("alice").expires_in(SECOND));
     client.expect_close_frame(3000, "token expired");
 }

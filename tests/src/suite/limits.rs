@@ -22,7 +22,9 @@ pub fn e15_half_sent_heads_are_408(world: &World) {
         assert_eq!(end, End::Eof);
         client.half_close();
     }
-    stage.wait_until("the last connection", |stage| stage.gateway().stats().connections == 0);
+    stage.wait_until("the last connection", |stage| {
+        stage.gateway().stats().connections == 0
+    });
 }
 
 /// E15: over the limit a stream is closed at accept, and the place of one that ended is free.
@@ -49,7 +51,9 @@ pub fn e15_sockets_per_subject_are_429(world: &World) {
     }
     let answer = super::refused(&stage, &alice, 429);
     assert!(answer.one("Retry-After").is_some());
-    stage.connect().open(&upgrade("/api/ws").bearer(&stage.token("bob").text()));
+    stage
+        .connect()
+        .open(&upgrade("/api/ws").bearer(&stage.token("bob").text()));
     clients[0].send_frame(&Frame::close(1000, ""));
     assert_eq!(clients[0].read_message().opcode, CLOSE);
     stage.wait_until("the free place", |stage| stage.gateway().stats().sockets == 2);
@@ -58,7 +62,9 @@ pub fn e15_sockets_per_subject_are_429(world: &World) {
 
 /// Large messages share one memory: who finds none waits, and is ended when none comes back.
 pub fn e15_announced_messages_share_one_memory(world: &World) {
-    let setup = Setup::standard().limit("messageMemory", 1_500_000).limit("stallTimeout", "300 ms");
+    let setup = Setup::standard()
+        .limit("messageMemory", 1_500_000)
+        .limit("stallTimeout", "300 ms");
     let stage = setup.start(world);
     let open = || {
         let mut client = stage.connect();

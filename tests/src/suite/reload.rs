@@ -16,21 +16,38 @@ pub fn r14_a_removed_user_loses_the_socket(world: &World) {
     };
     let mut alice = open("alice", "correct horse");
     let mut bob = open(BOB.0, BOB.1);
-    let kept: Vec<_> = Setup::passwords().lines().filter(|line| !line.starts_with("bob:")).collect();
+    let kept: Vec<_> = Setup::passwords()
+        .lines()
+        .filter(|line| !line.starts_with("bob:"))
+        .collect();
     stage.replace("users.htpasswd", kept.join("\n").as_bytes());
     bob.expect_close(3003, "access changed");
     alice.expect_echo(&Frame::text("still here"));
-    assert_eq!(stage.connect().ask(&upgrade("/api/ws").basic(BOB.0, BOB.1)).status, 401);
+    assert_eq!(
+        stage
+            .connect()
+            .ask(&upgrade("/api/ws").basic(BOB.0, BOB.1))
+            .status,
+        401
+    );
 }
 
 /// R14: a lost role is a lost socket, where the service needs it.
 pub fn r14_a_lost_role_loses_the_socket(world: &World) {
-    let stage = Setup::standard().service("requireRoles", json!(["operators"])).start(world);
+    let stage = Setup::standard()
+        .service("requireRoles", json!(["operators"]))
+        .start(world);
     let mut client = stage.connect();
     client.open(&upgrade("/api/ws").basic("alice", "correct horse"));
     stage.replace("users.htgroup", b"operators: bob\n");
     client.expect_close(3003, "access changed");
-    assert_eq!(stage.connect().ask(&upgrade("/api/ws").basic("alice", "correct horse")).status, 403);
+    assert_eq!(
+        stage
+            .connect()
+            .ask(&upgrade("/api/ws").basic("alice", "correct horse"))
+            .status,
+        403
+    );
 }
 
 /// M15: a new key works without a restart, and sockets under a key that stays are not touched.
@@ -59,5 +76,7 @@ pub fn e16_a_bad_file_changes_nothing(world: &World) {
     stage.replace("users.htpasswd", b"alice:clear text\n");
     stage.wait_until("the report", |stage| stage.reload_failures() == 1);
     client.expect_echo(&Frame::text("still here"));
-    stage.connect().open(&upgrade("/api/ws").basic("alice", "correct horse"));
+    stage
+        .connect()
+        .open(&upgrade("/api/ws").basic("alice", "correct horse"));
 }

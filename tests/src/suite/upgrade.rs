@@ -61,7 +61,11 @@ pub fn m37_another_version_is_426(world: &World) {
     let reference = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\
                      Sec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n";
     for version in ["12", "8", "0", "014", "14", "255"] {
-        let answer = refused(&stage, &granted(&stage).with("Sec-WebSocket-Version", version), 426);
+        let answer = refused(
+            &stage,
+            &granted(&stage).with("Sec-WebSocket-Version", version),
+            426,
+        );
         assert_eq!(answer.masked(), reference, "{version}");
     }
 }
@@ -71,7 +75,11 @@ pub fn m37_no_single_version_is_400(world: &World) {
     let stage = Setup::standard().start(world);
     let request = granted(&stage);
     refused(&stage, &request.clone().without("Sec-WebSocket-Version"), 400);
-    refused(&stage, &request.clone().with("Sec-WebSocket-Version", "13, 8"), 400);
+    refused(
+        &stage,
+        &request.clone().with("Sec-WebSocket-Version", "13, 8"),
+        400,
+    );
     refused(&stage, &request.field("Sec-WebSocket-Version", "13"), 400);
 }
 
@@ -80,10 +88,19 @@ pub fn m37_bad_keys_are_400(world: &World) {
     let stage = Setup::standard().start(world);
     let request = granted(&stage);
     refused(&stage, &request.clone().without("Sec-WebSocket-Key"), 400);
-    refused(&stage, &request.clone().field("Sec-WebSocket-Key", crate::client::KEY), 400);
+    refused(
+        &stage,
+        &request.clone().field("Sec-WebSocket-Key", crate::client::KEY),
+        400,
+    );
     let bad = [
-        "AAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAA=", "AAAAAAAAAAAAAAAAAAAAAAAA", "dGhlIHNhbXBsZSBub25jZQ",
-        "dGhlIHNhbXBsZSBub25jZR==", "dGhlIHNhbXBsZSBub25j!Q==", "dGhlIHNhbXBsZSBub25jZQ==AAAA",
+        "AAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAA=",
+        "AAAAAAAAAAAAAAAAAAAAAAAA",
+        "dGhlIHNhbXBsZSBub25jZQ",
+        "dGhlIHNhbXBsZSBub25jZR==",
+        "dGhlIHNhbXBsZSBub25j!Q==",
+        "dGhlIHNhbXBsZSBub25jZQ==AAAA",
     ];
     for key in bad {
         refused(&stage, &request.clone().with("Sec-WebSocket-Key", key), 400);
@@ -97,10 +114,16 @@ pub fn r02_upgrade_tokens_are_found_in_lists(world: &World) {
     let good = [
         request.clone().with("Connection", "keep-alive, Upgrade"),
         request.clone().with("Connection", "upgrade"),
-        request.clone().with("Connection", "keep-alive").field("Connection", "UPGRADE"),
+        request
+            .clone()
+            .with("Connection", "keep-alive")
+            .field("Connection", "UPGRADE"),
         request.clone().with("Upgrade", "WebSocket"),
         request.clone().with("Upgrade", "h2c, websocket"),
-        request.clone().with("Upgrade", "h2c").field("Upgrade", "websocket"),
+        request
+            .clone()
+            .with("Upgrade", "h2c")
+            .field("Upgrade", "websocket"),
         request.field("Content-Length", "0"),
     ];
     for request in good {
@@ -140,8 +163,16 @@ pub fn r02_http10_cannot_upgrade(world: &World) {
 pub fn r02_a_body_on_an_upgrade_is_400(world: &World) {
     let stage = Setup::standard().start(world);
     let request = granted(&stage);
-    refused(&stage, &request.clone().field("Content-Length", "5").then(b"hello"), 400);
-    refused(&stage, &request.field("Transfer-Encoding", "chunked").then(b"0\r\n\r\n"), 400);
+    refused(
+        &stage,
+        &request.clone().field("Content-Length", "5").then(b"hello"),
+        400,
+    );
+    refused(
+        &stage,
+        &request.field("Transfer-Encoding", "chunked").then(b"0\r\n\r\n"),
+        400,
+    );
 }
 
 /// R1: the syntax of the upgrade is judged before the credential.
@@ -156,18 +187,29 @@ pub fn r01_syntax_is_judged_before_credentials(world: &World) {
 /// R9: without a credential in it, the server's order of preference decides, and nothing in common
 /// is no subprotocol (RFC 6455 section 4.2.2).
 pub fn r09_the_servers_preference_decides(world: &World) {
-    let stage = Setup::standard().service("subprotocols", vec!["chat", "sip"]).start(world);
-    for (offered, chosen) in [("sip, chat", Some("chat")), ("sip", Some("sip")), ("gossip", None), ("Chat", None)] {
+    let stage = Setup::standard()
+        .service("subprotocols", vec!["chat", "sip"])
+        .start(world);
+    for (offered, chosen) in [
+        ("sip, chat", Some("chat")),
+        ("sip", Some("sip")),
+        ("gossip", None),
+        ("Chat", None),
+    ] {
         let answer = stage.connect().open(&granted(&stage).protocols(offered));
         assert_eq!(answer.one("Sec-WebSocket-Protocol"), chosen, "{offered}");
     }
-    let answer = stage.connect().open(&granted(&stage).protocols("other").protocols("sip"));
+    let answer = stage
+        .connect()
+        .open(&granted(&stage).protocols("other").protocols("sip"));
     assert_eq!(answer.one("Sec-WebSocket-Protocol"), Some("sip"));
 }
 
 /// R9: an item that is no token is 400, a repeated one is not.
 pub fn r09_items_are_tokens(world: &World) {
-    let stage = Setup::standard().service("subprotocols", vec!["chat"]).start(world);
+    let stage = Setup::standard()
+        .service("subprotocols", vec!["chat"])
+        .start(world);
     refused(&stage, &granted(&stage).protocols("chat, a b"), 400);
     refused(&stage, &granted(&stage).protocols("chat, a/b"), 400);
     let answer = stage.connect().open(&granted(&stage).protocols("chat, chat"));
@@ -176,7 +218,9 @@ pub fn r09_items_are_tokens(world: &World) {
 
 /// R9: where a subprotocol is required, its absence is 400 with the supported ones.
 pub fn r09_a_required_subprotocol_is_named(world: &World) {
-    let setup = Setup::standard().service("subprotocols", vec!["chat", "sip"]).service("requireSubprotocol", true);
+    let setup = Setup::standard()
+        .service("subprotocols", vec!["chat", "sip"])
+        .service("requireSubprotocol", true);
     let stage = setup.start(world);
     for request in [granted(&stage), granted(&stage).protocols("other")] {
         let answer = refused(&stage, &request, 400);

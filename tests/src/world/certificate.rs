@@ -24,5 +24,10 @@ pub(super) fn client() -> Arc<ClientConfig> {
     roots.add(CERTIFICATE.1.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth())
+    Arc::new(
+        builder
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    )
 }

@@ -20,7 +20,8 @@ use countersign_core::config::{Config, ConfigErrors};
 use countersign_core::entropy::Seed;
 use countersign_core::gateway::{Capacity, Gateway};
 use countersign_core::note::{Closed, Decision, Note};
-use countersign_core::time::UnixTime;
+use countersign_core::ops::log::{Format, Level, LogQueue};
+use countersign_core::time::{Now, UnixTime};
 use real::Real;
 
 use crate::client::Client;
@@ -56,7 +57,12 @@ pub struct World {
 impl World {
     /// A world; `seed` and `habits` count in the simulator alone.
     pub const fn new(kind: Kind, seed: u64, habits: Habits) -> Self {
-        Self { kind, seed, habits, sims: RefCell::new(Vec::new()) }
+        Self {
+            kind,
+            seed,
+            habits,
+            sims: RefCell::new(Vec::new()),
+        }
     }
 
     /// Runs one row in one world: in the simulator calmly once, and roughly twice with the same
@@ -89,15 +95,22 @@ impl World {
     /// If the configuration is wrong.
     pub fn start(&self, setup: &Setup) -> Stage {
         if self.kind != Kind::Sim {
-            return Stage { running: Running::Real(Real::start(self.kind, setup)) };
+            return Stage {
+                running: Running::Real(Real::start(self.kind, setup)),
+            };
         }
-        let habits = setup.wanted_habits().filter(|_| self.habits.splits).unwrap_or(self.habits);
+        let habits = setup
+            .wanted_habits()
+            .filter(|_| self.habits.splits)
+            .unwrap_or(self.habits);
         let config = setup.load().unwrap_or_else(|errors| panic!("{errors}"));
         let gateway = gateway(config);
         let sim = Sim::new(gateway, setup.memory(), PathBuf::from(FILE), self.seed, habits);
         let sim = Rc::new(RefCell::new(sim));
         self.sims.borrow_mut().push(Rc::clone(&sim));
-        Stage { running: Running::Sim(sim) }
+        Stage {
+            running: Running::Sim(sim),
+        }
     }
 }
 
@@ -107,12 +120,18 @@ fn simulate(seed: u64, habits: Habits, row: fn(&World)) -> Vec<u64> {
         let message = said(panic.as_ref());
         panic!("with seed {seed:#x} and {habits:?}: {message}");
     }
-    world.sims.borrow().iter().map(|sim| sim.borrow().hash()).collect()
+    world
+        .sims
+        .borrow()
+        .iter()
+        .map(|sim| sim.borrow().hash())
+        .collect()
 }
 
 fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
 }
 
 /// A gateway as all tests make it: two processors, a fixed seed.
@@ -120,7 +139,11 @@ fn said(panic: &(dyn Any + Send)) -> String {
 /// # Errors
 /// What is wrong in the files that the configuration names.
 pub fn try_gateway(config: Config) -> Result<Arc<Gateway>, ConfigErrors> {
-    let capacity = Capacity { cores: 2, connections: 2_000, descriptors_per_connection: 1 };
+    let capacity = Capacity {
+        cores: 2,
+        connections: 2_000,
+        descriptors_per_connection: 1,
+    };
     Gateway::new(config, Seed::new([7; 32]), capacity)
 }
 
@@ -152,7 +175,11 @@ impl Stage {
 
     /// Opens a stream to a server by its index.
     pub fn connect_to(&self, server: usize) -> Client {
-        let tls = self.gateway().listeners().iter().any(|listener| listener.server == server && listener.tls);
+        let tls = self
+            .gateway()
+            .listeners()
+            .iter()
+            .any(|listener| listener.server == server && listener.tls);
         self.link(server, tls)
     }
 
@@ -164,7 +191,11 @@ impl Stage {
     fn link(&self, server: usize, tls: bool) -> Client {
         match &self.running {
             Running::Real(real) => Client::new(real.link(server, tls)),
-            Running::Sim(sim) => Client::new(Box::new(SimLink::open(sim, server, if tls { Speaks::Tls } else { Speaks::Plain }))),
+            Running::Sim(sim) => Client::new(Box::new(SimLink::open(
+                sim,
+                server,
+                if tls { Speaks::Tls } else { Speaks::Plain },
+            ))),
         }
     }
 
@@ -221,12 +252,20 @@ impl Stage {
         }
     }
 
+    /// Reads the configuration again, as SIGHUP does.
+    pub fn reload(&self) {
+        match &self.running {
+            Running::Real(real) => real.reload(),
+            Running::Sim(sim) => sim.borrow_mut().reload(),
+        }
+    }
+
     /// Replaces a file; the background thread finds it.
     pub fn replace(&self, name: &str, bytes: &[u8]) {
         match &self.running {
             Running::Real(real) => real.replace(name, bytes),
             Running::Sim(sim) => {
-                sim.borrow_mut().files().0.insert(name.into(), bytes.to_vec());
+                sim.borrow_mut().files().insert(name, bytes);
             }
         }
     }
@@ -242,9 +281,21 @@ impl Stage {
     /// Returns all notes so far.
     pub fn notes(&self) -> Vec<Note> {
         match &self.running {
-            Running::Real(real) => real.notes(),
+            Running::Real(real) => real.notes().into_iter().map(|(note, _)| note).collect(),
             Running::Sim(sim) => sim.borrow().notes().to_vec(),
         }
+    }
+
+    /// Returns all notes so far as the programs write them, in both formats.
+    pub fn log(&self) -> String {
+        let now = match &self.running {
+            Running::Real(_) => Now {
+                unix: self.unix(),
+                ..Now::default()
+            },
+            Running::Sim(sim) => sim.borrow().now(),
+        };
+        written(&self.notes(), now)
     }
 
     /// Waits until `condition` holds.
@@ -267,7 +318,10 @@ impl Stage {
 
     /// Returns how often new rules were refused.
     pub fn reload_failures(&self) -> usize {
-        self.notes().iter().filter(|note| matches!(note, Note::ReloadFailed(_))).count()
+        self.notes()
+            .iter()
+            .filter(|note| matches!(note, Note::ReloadFailed(_)))
+            .count()
     }
 
     /// Waits for the `count`-th decision and returns all so far.
@@ -278,17 +332,44 @@ impl Stage {
 
     /// Waits for the `count`-th end of a socket and returns all so far.
     pub fn closings(&self, count: usize) -> Vec<Closed> {
-        self.wait_until("the end of a socket", |stage| closings(&stage.notes()).len() >= count);
+        self.wait_until("the end of a socket", |stage| {
+            closings(&stage.notes()).len() >= count
+        });
         closings(&self.notes())
     }
 }
 
+/// Writes notes as the programs do, in both formats.
+pub fn written(notes: &[Note], now: Now) -> String {
+    let mut lines = Vec::new();
+    for format in [Format::Text, Format::Json] {
+        for note in notes {
+            let queue = LogQueue::new(format, Level::Debug);
+            queue.push(note, now);
+            lines.extend(queue.take(now));
+        }
+    }
+    String::from_utf8(lines).unwrap()
+}
+
 fn decisions(notes: &[Note]) -> Vec<Decision> {
-    let decision = |note: &Note| if let Note::Decision(decision) = note { Some((**decision).clone()) } else { None };
+    let decision = |note: &Note| {
+        if let Note::Decision(decision) = note {
+            Some((**decision).clone())
+        } else {
+            None
+        }
+    };
     notes.iter().filter_map(decision).collect()
 }
 
 fn closings(notes: &[Note]) -> Vec<Closed> {
-    let closed = |note: &Note| if let Note::Closed(closed) = note { Some((**closed).clone()) } else { None };
+    let closed = |note: &Note| {
+        if let Note::Closed(closed) = note {
+            Some((**closed).clone())
+        } else {
+            None
+        }
+    };
     notes.iter().filter_map(closed).collect()
 }

@@ -57,7 +57,11 @@ impl Setup {
                 "type": "echo", "accept": "/api/ws", "realm": "demo", "origins": ["https://app.example"],
             }},
         });
-        let setup = Self { config, files: BTreeMap::new(), habits: None };
+        let setup = Self {
+            config,
+            files: BTreeMap::new(),
+            habits: None,
+        };
         setup
             .file("users.htpasswd", PASSWORDS)
             .file("users.htgroup", "operators: alice\n")
@@ -83,7 +87,10 @@ impl Setup {
     #[must_use]
     pub fn set(mut self, pointer: &str, value: impl Into<Value>) -> Self {
         let (parent, name) = pointer.rsplit_once('/').expect("a pointer has a slash");
-        let parent = self.config.pointer_mut(parent).unwrap_or_else(|| panic!("no {pointer}"));
+        let parent = self
+            .config
+            .pointer_mut(parent)
+            .unwrap_or_else(|| panic!("no {pointer}"));
         match parent {
             Value::Array(list) => match name.parse::<usize>() {
                 Ok(index) if index < list.len() => list[index] = value.into(),
@@ -92,7 +99,9 @@ impl Setup {
             Value::Object(members) => {
                 members.insert(name.to_owned(), value.into());
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => panic!("no parent: {pointer}"),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                panic!("no parent: {pointer}")
+            }
         }
         self
     }
@@ -129,7 +138,10 @@ impl Setup {
     /// Sets a member of the `jwt` module, which stays the only module if the others were taken out.
     #[must_use]
     pub fn jwt(self, name: &str, value: impl Into<Value>) -> Self {
-        let modules = self.config.pointer("/realms/demo/loginModules").and_then(Value::as_array);
+        let modules = self
+            .config
+            .pointer("/realms/demo/loginModules")
+            .and_then(Value::as_array);
         let index = modules.and_then(|all| all.iter().position(|module| module["type"] == "jwt"));
         let index = index.expect("the realm has a jwt module");
         self.set(&format!("/realms/demo/loginModules/{index}/{name}"), value)
@@ -138,16 +150,25 @@ impl Setup {
     /// Leaves the realm with tokens alone: the `jwt` module and the Bearer challenge.
     #[must_use]
     pub fn tokens_only(mut self) -> Self {
-        let modules = self.config.pointer_mut("/realms/demo/loginModules").and_then(Value::as_array_mut);
-        modules.expect("the realm has modules").retain(|module| module["type"] == "jwt");
-        self.realm("challenges", json!(["Bearer"])).unset("/services/echo/origins")
+        let modules = self
+            .config
+            .pointer_mut("/realms/demo/loginModules")
+            .and_then(Value::as_array_mut);
+        modules
+            .expect("the realm has modules")
+            .retain(|module| module["type"] == "jwt");
+        self.realm("challenges", json!(["Bearer"]))
+            .unset("/services/echo/origins")
     }
 
     /// Lets the `jwt` module verify by a public key.
     #[must_use]
     pub fn public_key(self, algorithm: &str, pem: &str) -> Self {
-        self.jwt("verification", json!({"publicKey": {algorithm: {"keyFile": "issuer.pem"}}}))
-            .file("issuer.pem", pem)
+        self.jwt(
+            "verification",
+            json!({"publicKey": {algorithm: {"keyFile": "issuer.pem"}}}),
+        )
+        .file("issuer.pem", pem)
     }
 
     /// Lets the server speak TLS.
@@ -195,7 +216,7 @@ impl Setup {
     pub fn memory(&self) -> MemoryFiles {
         let mut memory = MemoryFiles::default();
         for (name, bytes) in self.all_files() {
-            memory.0.insert(name.into(), bytes);
+            memory.insert(name, bytes);
         }
         memory
     }
