@@ -22,7 +22,7 @@ pub const AUDIENCE: &str = "ws";
 pub const SECRET: &[u8; 32] = b"a secret that only the tests use";
 
 /// An RSA key of 2048 bits, made for these tests.
-const RSA_2048: &[u8] = include_bytes!("../data/rsa2048.pk8");
+const RSA_2048: &[u8] = include_bytes!("../data/rsa2048.der");
 
 /// What a token is signed with.
 pub enum Signer {
@@ -50,7 +50,7 @@ impl Signer {
                 EcdsaKeyPair::from_pkcs8(kind, document.as_ref(), &random).unwrap(),
             )
         };
-        let rsa = |name| Self::Rsa(name, RsaKeyPair::from_pkcs8(RSA_2048).unwrap());
+        let rsa = |name| Self::Rsa(name, RsaKeyPair::from_der(RSA_2048).unwrap());
         match algorithm {
             "HS256" => Self::Hs256(SECRET.to_vec()),
             "EdDSA" => Self::EdDsa(Ed25519KeyPair::from_seed_unchecked(SECRET).unwrap()),

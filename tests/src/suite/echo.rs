@@ -234,7 +234,10 @@ pub fn e17_the_end_of_a_socket_is_logged(world: &World) {
 
 /// A ping goes out in time; who does not answer it is ended.
 pub fn m18_a_client_that_answers_no_ping_is_ended(world: &World) {
-    let stage = Setup::standard().service("pingInterval", "200 ms").start(world);
+    let setup = Setup::standard()
+        .service("pingInterval", "200 ms")
+        .limit("closeTimeout", "200 ms");
+    let stage = setup.start(world);
     let mut client = open(&stage);
     assert_eq!(client.read_frame().opcode, PING);
     client.wait_at_most(Duration::from_secs(60));

@@ -79,7 +79,7 @@ pub fn e15_announced_messages_share_one_memory(world: &World) {
     let mut hungry = open();
     hungry.send(&header(true, BINARY, 1_000_000));
     hungry.expect_close_frame(1013, "slow consumer");
-    holder.send(&bytes[200..]);
+    holder.send(&bytes[100..]);
     assert_eq!(holder.read_message(), message);
     let mut next = open();
     next.expect_echo(&message);

@@ -144,7 +144,6 @@ macro_rules! rows {
             limits: [
                 e15_half_sent_heads_are_408,
                 e15_connections_are_limited,
-                e15_sockets_per_subject_are_429,
                 e15_announced_messages_share_one_memory,
                 r02_a_refusal_survives_a_sending_client,
                 r02_discarding_is_bounded,
@@ -185,8 +184,6 @@ macro_rules! rows {
                 r01_the_first_failure_wins,
             ],
             reload: [
-                r14_a_removed_user_loses_the_socket,
-                r14_a_lost_role_loses_the_socket,
                 m15_a_replaced_key_set_is_found,
                 e16_a_bad_file_changes_nothing,
             ],
@@ -222,6 +219,22 @@ macro_rules! rows {
                 r09_the_servers_preference_decides,
                 r09_items_are_tokens,
                 r09_a_required_subprotocol_is_named,
+            ],
+        }
+    };
+}
+
+/// Passes the rows that are ahead of what is built, by topic, to a macro: written, but not kept yet.
+#[macro_export]
+macro_rules! rows_ahead {
+    ($mount:ident) => {
+        $mount! {
+            limits: [
+                e15_sockets_per_subject_are_429,
+            ],
+            reload: [
+                r14_a_removed_user_loses_the_socket,
+                r14_a_lost_role_loses_the_socket,
             ],
         }
     };
