@@ -12,16 +12,16 @@ pub(crate) type Outcome = Box<dyn Any + Send>;
 #[must_use = "a job that is not run ends in 503 for its client"]
 pub struct Job {
     number: u64,
-    work: Box<dyn FnOnce() -> Outcome + Send>,
-    claim: Box<dyn Any + Send>,
+    work: Box<dyn FnOnce() -> Outcome + Send + Sync>,
+    claim: Box<dyn Any + Send + Sync>,
 }
 
 impl Job {
     /// A job whose share of the budget is `claim`.
     pub(crate) fn new<T: Send + 'static>(
         number: u64,
-        claim: impl Any + Send,
-        work: impl FnOnce() -> T + Send + 'static,
+        claim: impl Any + Send + Sync,
+        work: impl FnOnce() -> T + Send + Sync + 'static,
     ) -> Self {
         Self {
             number,

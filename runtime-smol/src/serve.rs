@@ -69,7 +69,8 @@ fn run(config: Option<PathBuf>, listen: Option<SocketAddr>, clock: Clock, log: &
             (demo.path.clone(), Box::new(demo.files.clone()), Some(demo))
         }
     };
-    let gateway = match program::load(&path, &mut *files, Seed::new(random()?), capacity()) {
+    let pages = demo.as_ref().map_or(&[][..], |demo| &demo.pages);
+    let gateway = match program::load(&path, &mut *files, pages, Seed::new(random()?), capacity()) {
         Ok(gateway) => gateway,
         Err(errors) => {
             log(&Note::ConfigRefused(errors), clock.now());

@@ -56,7 +56,7 @@ fn complain(error: &dyn std::fmt::Display) {
 /// Reports everything that is wrong with a configuration.
 fn check(config: &Path, queue: &LogQueue) -> u8 {
     // Nothing is derived from this seed that outlives the check.
-    match program::load(config, &mut SystemFiles, Seed::new([0; 32]), capacity()) {
+    match program::load(config, &mut SystemFiles, &[], Seed::new([0; 32]), capacity()) {
         Ok(_) => EXIT_OK,
         Err(errors) => {
             let now = Clock::start().now();

@@ -1,7 +1,7 @@
 //! Serving until a signal ends it: start, reload, shutdown.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,9 +22,6 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::log::LogWriter;
 use crate::{NAME, complain, print};
-
-/// Where the demo listens.
-const DEMO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 
 /// Why the program ends before it serves.
 enum Failure {
@@ -68,11 +65,12 @@ fn run(config: Option<PathBuf>, listen: Option<SocketAddr>, clock: Clock, log: &
     let (path, mut files, demo): (_, Box<dyn Files + Send>, _) = match &config {
         Some(path) => (path.clone(), Box::new(SystemFiles), None),
         None => {
-            let demo = demo(listen.unwrap_or(DEMO_ADDRESS), clock)?;
+            let demo = demo(listen.unwrap_or(program::DEMO_ADDRESS), clock)?;
             (demo.path.clone(), Box::new(demo.files.clone()), Some(demo))
         }
     };
-    let gateway = match program::load(&path, &mut *files, Seed::new(random()?), capacity()) {
+    let pages = demo.as_ref().map_or(&[][..], |demo| &demo.pages);
+    let gateway = match program::load(&path, &mut *files, pages, Seed::new(random()?), capacity()) {
         Ok(gateway) => gateway,
         Err(errors) => {
             log(&Note::ConfigRefused(errors), clock.now());
@@ -162,14 +160,11 @@ fn raise_descriptors() -> u64 {
     limit.current.unwrap_or(u64::MAX)
 }
 
-/// Has the place of a panic logged, never its message, which may hold what a peer sent. A thread
-/// of its own does it: the one that panicked may hold a lock of the log.
+/// Has panics logged, by a thread of its own each, since any other may be in their way.
 fn report_panics(log: &Log, clock: Clock) {
     let log = Arc::clone(log);
     panic::set_hook(Box::new(move |info| {
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let message = format!("panicked at {place}: this is a bug, please report it");
-        let log = Arc::clone(&log);
-        let _ = thread::Builder::new().spawn(move || log(&Note::Warning { message }, clock.now()));
+        let (log, note) = (Arc::clone(&log), program::panicked(info));
+        let _ = thread::Builder::new().spawn(move || log(&note, clock.now()));
     }));
 }

@@ -98,3 +98,24 @@ impl<'c> Wait<'c> {
         self.0.legs()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_and_what_it_waits_for_may_move_between_threads() {
+        const fn movable<T: Send>() {}
+        movable::<Connection>();
+        movable::<Wait<'static>>();
+        movable::<Step<'static>>();
+        movable::<Input<'static>>();
+    }
+
+    #[test]
+    fn a_connection_is_small_while_it_has_nothing_to_do() {
+        // One such block for each of a hundred thousand idle connections.
+        let size = size_of::<Connection>();
+        assert!(size <= 900, "{size} bytes");
+    }
+}

@@ -174,6 +174,8 @@ impl Connection {
 
     /// What is due by time or by somebody else's doing.
     fn tick(&mut self, now: Now) {
+        // The end of a right comes before everything else that is due at the same time.
+        self.tick_serve(now);
         while !matches!(self.state, State::Closed)
             && let Some(timer) = self.timers.take_due(now.at)
         {
@@ -182,9 +184,8 @@ impl Connection {
         match &self.state {
             State::Head(_) => self.tick_head(now),
             State::Checking(_) => self.tick_check(),
-            State::Serving(_) => self.tick_serve(now),
             State::Closing(_) => self.tick_close(),
-            State::Closed => {}
+            State::Serving(_) | State::Closed => {}
         }
         self.watch_stall(now);
     }

@@ -98,7 +98,8 @@ impl Gateway {
     /// # Errors
     /// Everything that is wrong in the files that the configuration names, each with its place.
     pub fn new(config: Config, seed: Seed, capacity: Capacity) -> Result<Arc<Self>, ConfigErrors> {
-        let rules = rules::build(&config)?;
+        let mut rules = rules::build(&config)?;
+        let warnings = std::mem::take(&mut rules.warnings);
         let limits = &rules.limits;
         Ok(Arc::new(Self {
             entropy: Entropy::new(&seed),
@@ -112,7 +113,7 @@ impl Gateway {
             memory: Memory::new(limits.message_memory),
             sockets: Arc::default(),
             draining: AtomicBool::new(false),
-            reload: Mutex::new(reload::Reload::new(config)),
+            reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
         }))
     }

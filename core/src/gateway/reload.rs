@@ -25,10 +25,12 @@ pub(super) struct Reload {
     /// What every named file was when it was read, good or bad.
     stamps: BTreeMap<PathBuf, Option<FileStamp>>,
     clocks: Option<Now>,
+    /// What is to be said about the rules that hold.
+    warnings: Vec<String>,
 }
 
 impl Reload {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config, warnings: Vec<String>) -> Self {
         let stamps = config
             .files
             .iter()
@@ -44,6 +46,7 @@ impl Reload {
             pages: config.pages,
             stamps,
             clocks: None,
+            warnings,
         }
     }
 
@@ -81,6 +84,8 @@ impl Gateway {
         }
         let (changed, jumped, path) = {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+            let warnings = std::mem::take(&mut reload.warnings);
+            notes.extend(warnings.into_iter().map(|message| Note::Warning { message }));
             (
                 reload.has_changed(files),
                 reload.clocks_jumped(now),
@@ -139,7 +144,7 @@ impl Gateway {
         {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             let clocks = reload.clocks;
-            *reload = Reload::new(config);
+            *reload = Reload::new(config, Vec::new());
             reload.clocks = clocks;
         }
         self.bells.ring_all();

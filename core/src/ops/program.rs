@@ -5,7 +5,7 @@ use std::panic::PanicHookInfo;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigErrors, Files};
+use crate::config::{Config, ConfigErrors, Files, Page};
 use crate::entropy::Seed;
 use crate::gateway::{Capacity, Gateway, Listener};
 use crate::note::Note;
@@ -18,17 +18,21 @@ pub fn version(program: &str) -> String {
     format!("{program} {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Loads a configuration with every file that it names and builds the gateway of it.
+/// Loads a configuration with every file that it names and builds the gateway of it, with pages of
+/// the program's own beside what the file has.
 ///
 /// # Errors
 /// Everything that is wrong with them, each with its place.
 pub fn load(
     path: &Path,
     files: &mut dyn Files,
+    pages: &[Page],
     seed: Seed,
     capacity: Capacity,
 ) -> Result<Arc<Gateway>, ConfigErrors> {
-    Gateway::new(Config::load(path, files)?, seed, capacity)
+    let mut config = Config::load(path, files)?;
+    config.pages = pages.to_vec();
+    Gateway::new(config, seed, capacity)
 }
 
 /// Returns the note that `listener` is bound to `address`, which has the real port.

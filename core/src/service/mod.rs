@@ -13,8 +13,9 @@ use crate::time::Now;
 use crate::ws::{self, Close, Message};
 
 /// What serves one open WebSocket. It is made after the grant, lives as long as the socket, and is
-/// dropped with it, whatever ends it.
-pub trait Service: Send {
+/// dropped with it, whatever ends it. `Sync`, so that a runtime that moves its tasks between threads
+/// can hold a [`Wait`](crate::connection::Wait) while it waits.
+pub trait Service: Send + Sync {
     /// The socket is open.
     fn opened(&mut self, context: &mut Context<'_>) {
         let _ = context;
