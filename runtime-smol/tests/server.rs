@@ -200,7 +200,7 @@ fn draining_closes_sockets_with_1001_and_ends_when_the_last_is_gone() {
     open(&mut client);
     let begin = Instant::now();
     thread::scope(|scope| {
-        scope.spawn(|| {
+        scope.spawn(move || {
             let mut close = [0; 4];
             client.read_exact(&mut close).unwrap();
             assert_eq!((close[0], &close[2..]), (0x88, &1001_u16.to_be_bytes()[..]));
