@@ -44,6 +44,8 @@ pub struct Connection {
     requests: u32,
     /// 401s that were answered.
     attempts: u64,
+    /// It was accepted while the gateway was shutting down already, to be told so.
+    late: bool,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl Connection {
     /// A connection that `peer` has opened.
     pub fn client(admission: Admission, peer: Peer, now: Now) -> Self {
         let rules = admission.gateway().rules();
+        let late = admission.gateway().is_draining();
         let mut timers = Timers::default();
         // One time for all that comes before the answer: a silent TLS handshake ends by it too.
         timers.set(Timer::Head, now.at.after(rules.limits.head_timeout));
@@ -83,6 +86,7 @@ impl Connection {
             pending: Vec::new(),
             requests: 0,
             attempts: 0,
+            late,
         }
     }
 
