@@ -172,7 +172,8 @@ fn a_handshake_that_never_ends_ends_at_the_head_deadline() {
         let _ = client.read_to_end(&mut answer);
     }
     running.wait_for_none();
-    assert!((Duration::from_millis(400)..Duration::from_secs(5)).contains(&begin.elapsed()));
+    // Well before `closeTimeout` would have passed as well.
+    assert!((Duration::from_millis(400)..Duration::from_millis(1900)).contains(&begin.elapsed()));
 }
 
 #[test]
