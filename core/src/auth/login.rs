@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Map;
 
 use super::chain::{Chain, ChainVerdict, Outcome};
+use super::ephemeral;
 use super::grant::{Authority, EVERYONE, Grant, Identity};
 use super::is_reserved_role;
 use super::jwt::{self, Token, Verified};
@@ -47,6 +48,7 @@ struct Passed {
 enum By {
     Password { user: String },
     Token(Box<Verified>),
+    Ephemeral(ephemeral::Verified),
 }
 
 /// A password to compare, away from the IO path.
@@ -130,9 +132,20 @@ impl Login {
                     }
                     Err(outcome) => outcome,
                 },
-                (Module::Users(_), Credential::Token(_)) | (Module::Jwt(_), Credential::Basic { .. }) => {
-                    Outcome::Ignored(None)
+                (Module::Ephemeral(ephemeral), Credential::Basic { user, password }) => {
+                    match ephemeral.judge(user, password.expose(), now.unix) {
+                        Ok(verified) => {
+                            self.passed.push(Passed {
+                                module: self.next,
+                                by: By::Ephemeral(verified),
+                            });
+                            Outcome::Success
+                        }
+                        Err(reason) => Outcome::Failure(reason),
+                    }
                 }
+                (Module::Users(_) | Module::Ephemeral(_), Credential::Token(_))
+                | (Module::Jwt(_), Credential::Basic { .. }) => Outcome::Ignored(None),
             };
             self.chain.record(*flag, outcome);
             self.next += 1;
@@ -195,16 +208,16 @@ impl Login {
                         grant.claims = verified.claims;
                     }
                     if let Some(expires) = verified.expires {
-                        let deadline = Deadline::at_unix(expires, now);
-                        grant.expires = Some(match grant.expires {
-                            Some(other) if other.unix <= deadline.unix => other,
-                            Some(_) | None => deadline,
-                        });
+                        ends_by(&mut grant, Deadline::at_unix(expires, now));
                     }
                     let authority = verified
                         .issuer
                         .map_or(Authority::Module(module), Authority::Issuer);
                     (authority, verified.subject)
+                }
+                By::Ephemeral(verified) => {
+                    ends_by(&mut grant, Deadline::at_unix(verified.expires, now));
+                    (Authority::Module(module), Some(verified.subject))
                 }
             };
             if grant.identity.is_none() {
@@ -217,6 +230,14 @@ impl Login {
         }
         grant
     }
+}
+
+/// Lets the grant end at `deadline`, or earlier if it does already.
+fn ends_by(grant: &mut Grant, deadline: Deadline) {
+    grant.expires = Some(match grant.expires {
+        Some(other) if other.unix <= deadline.unix => other,
+        Some(_) | None => deadline,
+    });
 }
 
 impl UsersModule {

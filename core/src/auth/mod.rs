@@ -5,6 +5,7 @@ pub mod algorithm;
 mod chain;
 pub(crate) mod challenge;
 mod der;
+pub(crate) mod ephemeral;
 pub mod grant;
 pub mod groupfile;
 pub mod json;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::challenge::Challenges;
+use super::ephemeral::EphemeralModule;
 use super::groupfile::Groups;
 use super::jwk::KeySet;
 use super::jwt;
@@ -47,6 +48,7 @@ impl Realm {
 pub(crate) enum Module {
     Users(UsersModule),
     Jwt(JwtModule),
+    Ephemeral(EphemeralModule),
 }
 
 /// User files.

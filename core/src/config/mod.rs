@@ -30,8 +30,9 @@ use std::time::Duration;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
-    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, FileRef, Flag, HostEntry, Jwt, Limits,
-    LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, UrlScheme, Users, Verification,
+    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, Ephemeral, FileRef, Flag, HmacHash,
+    HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, UrlScheme,
+    Users, Verification,
 };
 pub use page::{CONTENT_SECURITY_POLICY, Page};
 pub use relations::BUILT_IN_ROLES;
@@ -173,7 +174,7 @@ impl Config {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
         modules.any(|module| match &module.kind {
             ModuleKind::Users(users) => users.groups.is_some(),
-            ModuleKind::Jwt(_) => false,
+            ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => false,
         })
     }
 
@@ -215,8 +216,13 @@ impl LoginModule {
                 Verification::PublicKey { key, .. } | Verification::Secret { key, .. } => [Some(key), None],
                 Verification::Jwks { keys } => [Some(keys), None],
             },
+            ModuleKind::Ephemeral(_) => [None, None],
         };
-        files.into_iter().flatten()
+        let secrets = match &self.kind {
+            ModuleKind::Ephemeral(ephemeral) => ephemeral.secrets.as_slice(),
+            ModuleKind::Users(_) | ModuleKind::Jwt(_) => &[],
+        };
+        files.into_iter().flatten().chain(secrets)
     }
 }
 

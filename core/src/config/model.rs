@@ -343,6 +343,8 @@ pub enum ModuleKind {
     Users(Users),
     /// JSON Web Tokens.
     Jwt(Box<Jwt>),
+    /// HMAC credentials that expire.
+    Ephemeral(Ephemeral),
 }
 
 /// A `users` module.
@@ -352,6 +354,28 @@ pub struct Users {
     pub passwords: Option<FileRef>,
     /// The group file, whose groups are roles.
     pub groups: Option<FileRef>,
+}
+
+/// An `ephemeral` module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ephemeral {
+    /// The files of the secrets, the newest first; never empty.
+    pub secrets: Vec<FileRef>,
+    /// The hash of the HMAC.
+    pub algorithm: HmacHash,
+}
+
+/// The hash of an `ephemeral` module's HMAC (FIPS 180-4, FIPS 198-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacHash {
+    /// For clients that know no other; an HMAC of it is not broken.
+    Sha1,
+    /// The default.
+    Sha256,
+    /// A longer one.
+    Sha384,
+    /// The longest one.
+    Sha512,
 }
 
 /// A `jwt` module.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Route, Rules, Server, Service, Target};
 use crate::auth::algorithm::Algorithm;
 use crate::auth::challenge::Challenges;
+use crate::auth::ephemeral::EphemeralModule;
 use crate::auth::groupfile::Groups;
 use crate::auth::jwk::KeySet;
 use crate::auth::jwt;
@@ -13,7 +14,8 @@ use crate::auth::realm::{JwtModule, Module, Realm, UsersModule};
 use crate::auth::userfile::{LineError, UserFile};
 use crate::config;
 use crate::config::{
-    Access, ClaimsMode, Config, ConfigError, ConfigErrors, FileRef, Jwt, ModuleKind, Users, Verification,
+    Access, ClaimsMode, Config, ConfigError, ConfigErrors, Ephemeral, FileRef, Jwt, ModuleKind, Users,
+    Verification,
 };
 use crate::http::{HostPattern, OriginPattern, Status};
 use crate::tls;
@@ -115,6 +117,7 @@ impl<'c> Builder<'c> {
                     let built = match &module.kind {
                         ModuleKind::Users(users) => Module::Users(self.users(users)),
                         ModuleKind::Jwt(jwt) => Module::Jwt(self.jwt(jwt)?),
+                        ModuleKind::Ephemeral(ephemeral) => Module::Ephemeral(self.ephemeral(ephemeral)),
                     };
                     Some((module.success, built))
                 })
@@ -137,6 +140,16 @@ impl<'c> Builder<'c> {
             self.groups.extend(groups.names().map(str::to_owned));
         }
         UsersModule { passwords, groups }
+    }
+
+    fn ephemeral(&mut self, ephemeral: &Ephemeral) -> EphemeralModule {
+        let mut module = EphemeralModule::new();
+        for file in &ephemeral.secrets {
+            if let Err(error) = module.add(ephemeral.algorithm, self.bytes(file)) {
+                self.fault(file, None, error);
+            }
+        }
+        module
     }
 
     fn jwt(&mut self, jwt: &Jwt) -> Option<JwtModule> {

@@ -2,12 +2,13 @@
 
 use super::super::members::RSA_ALGORITHMS;
 use super::super::model::{
-    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Flag, Jwt, LoginModule, ModuleKind, Realm, Scheme,
-    Users, Verification,
+    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Ephemeral, Flag, HmacHash, Jwt, LoginModule,
+    ModuleKind, Realm, Scheme, Users, Verification,
 };
 use super::super::syntax;
 use super::super::view::{Item, View};
 use super::Builder;
+use crate::auth::ephemeral::SECRETS_LIMIT;
 
 impl Builder<'_, '_> {
     pub(super) fn realm(&mut self, name: &str, item: &Item<'_>) -> Option<Realm> {
@@ -99,10 +100,29 @@ impl Builder<'_, '_> {
                 groups: view.file("groups"),
             }),
             "jwt" => ModuleKind::Jwt(Box::new(self.jwt(&view)?)),
+            "ephemeral" => ModuleKind::Ephemeral(self.ephemeral(&view)?),
             _ => return None,
         };
         let place = view.place();
         Some(LoginModule { success, kind, place })
+    }
+
+    fn ephemeral(&mut self, view: &View<'_>) -> Option<Ephemeral> {
+        let entries = view.list("secrets")?;
+        if let Some(entry) = entries.get(SECRETS_LIMIT) {
+            let message = format!("more than {SECRETS_LIMIT} secrets: each is tried at every login");
+            self.report.add(entry.place(), message);
+        }
+        Some(Ephemeral {
+            secrets: entries.iter().filter_map(Item::file).collect(),
+            algorithm: match view.text("algorithm") {
+                Some("SHA-1") => HmacHash::Sha1,
+                None | Some("SHA-256") => HmacHash::Sha256,
+                Some("SHA-384") => HmacHash::Sha384,
+                Some("SHA-512") => HmacHash::Sha512,
+                Some(_) => return None,
+            },
+        })
     }
 
     fn jwt(&mut self, view: &View<'_>) -> Option<Jwt> {
@@ -160,10 +180,11 @@ fn verification(view: &View<'_>) -> Option<Verification> {
 fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
     let bearer = modules.iter().any(|module| match &module.kind {
         ModuleKind::Jwt(_) => true,
-        ModuleKind::Users(_) => false,
+        ModuleKind::Users(_) | ModuleKind::Ephemeral(_) => false,
     });
     let basic = modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.passwords.is_some(),
+        ModuleKind::Ephemeral(_) => true,
         ModuleKind::Jwt(_) => false,
     });
     let schemes = [(Scheme::Bearer, bearer), (Scheme::Basic, basic)];
