@@ -27,6 +27,8 @@ pub enum Label {
     UnknownUser,
     /// The random part of a masked or fresh key inside the process.
     ProcessKey,
+    /// Whose failures are counted behind a shared address.
+    Throttle,
 }
 
 impl Label {
@@ -35,6 +37,7 @@ impl Label {
             Self::Request => b"request\0",
             Self::UnknownUser => b"unknown-user\0",
             Self::ProcessKey => b"process-key\0",
+            Self::Throttle => b"throttle\0",
         }
     }
 }

@@ -12,9 +12,6 @@ use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::UnixTime;
 
-/// The most secrets of one module: each costs an HMAC per login, and a rotation needs two.
-pub(crate) const SECRETS_LIMIT: usize = 16;
-
 /// An `ephemeral` module with its secrets read.
 #[derive(Debug)]
 pub(crate) struct EphemeralModule {

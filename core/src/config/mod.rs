@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod members;
 mod model;
+mod network;
 mod page;
 mod relations;
 mod schema;
@@ -31,9 +32,10 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
     Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, Ephemeral, FileRef, Flag, HmacHash,
-    HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, UrlScheme,
-    Users, Verification,
+    HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, Throttle,
+    UrlScheme, Users, Verification,
 };
+pub use network::Network;
 pub use page::{CONTENT_SECURITY_POLICY, Page};
 pub use relations::BUILT_IN_ROLES;
 pub use schema::schema;
@@ -63,6 +65,8 @@ pub struct Config {
     pub services: BTreeMap<String, Service>,
     /// Bounds on what peers may cost.
     pub limits: Limits,
+    /// How guessing is slowed down.
+    pub throttle: Throttle,
     /// How long open sockets may take to close when the program ends.
     pub drain_grace: Duration,
     /// Pages that the program adds by itself; no member of the file makes one.
@@ -129,7 +133,9 @@ impl Config {
             );
         }
         let mut errors = report.into_errors();
-        let (Some(limits), Some(drain_grace)) = (parts.limits, parts.drain_grace) else {
+        let (Some(limits), Some(throttle), Some(drain_grace)) =
+            (parts.limits, parts.throttle, parts.drain_grace)
+        else {
             return Err(in_order(errors));
         };
         let config = Self {
@@ -139,6 +145,7 @@ impl Config {
             realms: parts.realms,
             services: parts.services,
             limits,
+            throttle,
             drain_grace,
             pages: Vec::new(),
             files: BTreeMap::new(),

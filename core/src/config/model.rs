@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Place;
+use super::network::Network;
 
 /// A file that a member names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,18 @@ pub struct Limits {
     pub sessions: usize,
     /// Unspent tickets.
     pub tickets: usize,
+}
+
+/// How guessing is slowed down: so many failed logins of one address in one window, then 429.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// Failures that one window allows.
+    pub failures: u64,
+    /// How long a window is, from its first failure on.
+    pub window: Duration,
+    /// Networks whose addresses have many clients behind them: there failures count per address and
+    /// user name.
+    pub shared: Vec<Network>,
 }
 
 /// One listener: addresses, certificate, accepted hosts and the services behind it.

@@ -54,6 +54,7 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
         None => Ok(Rules {
             servers,
             limits: config.limits.clone(),
+            throttle: config.throttle.clone(),
             drain_grace: config.drain_grace,
             warnings,
         }),
@@ -97,7 +98,10 @@ impl<'c> Builder<'c> {
                 schemes: realm
                     .challenges
                     .iter()
-                    .map(|challenge| (challenge.scheme.clone(), challenge.application_prefix))
+                    .map(|challenge| {
+                        let prefixed = challenge.application_prefix && realm.compat.application_prefix;
+                        (challenge.scheme.clone(), prefixed)
+                    })
                     .collect(),
                 scope: realm.scope.clone(),
                 suppress_prompt: realm.suppress_browser_prompt,

@@ -14,7 +14,7 @@ pub(crate) use build::build;
 pub(crate) use route::Found;
 
 use crate::auth::realm::Realm;
-use crate::config::{Carrier, Limits, Page, ServiceKind};
+use crate::config::{self, Carrier, Limits, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 
 /// The rules in force.
@@ -22,6 +22,7 @@ use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 pub(crate) struct Rules {
     pub(crate) servers: Vec<Server>,
     pub(crate) limits: Limits,
+    pub(crate) throttle: config::Throttle,
     pub(crate) drain_grace: Duration,
     /// What was left out while the rules were built, for the log.
     pub(crate) warnings: Vec<String>,

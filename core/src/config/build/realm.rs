@@ -8,7 +8,9 @@ use super::super::model::{
 use super::super::syntax;
 use super::super::view::{Item, View};
 use super::Builder;
-use crate::auth::ephemeral::SECRETS_LIMIT;
+
+/// The most secrets of one `ephemeral` module: each costs an HMAC per login, and a rotation needs two.
+const SECRETS_LIMIT: usize = 16;
 
 impl Builder<'_, '_> {
     pub(super) fn realm(&mut self, name: &str, item: &Item<'_>) -> Option<Realm> {
