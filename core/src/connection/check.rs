@@ -130,7 +130,7 @@ impl Connection {
         if computed.number() != checking.job || checking.waiting.is_some() {
             return;
         }
-        let State::Checking(mut checking) = std::mem::replace(&mut self.state, State::Closed) else {
+        let Some(mut checking) = self.end_check() else {
             return;
         };
         match computed.into::<bool>() {
@@ -148,9 +148,22 @@ impl Connection {
 
     /// The verdict was not found in time.
     pub(super) fn check_is_late(&mut self, now: Now) {
-        if let State::Checking(checking) = std::mem::replace(&mut self.state, State::Closed) {
+        if let Some(checking) = self.end_check() {
             self.job = None;
             self.unavailable(now, &checking.asked);
+        }
+    }
+
+    /// Takes the check out of the state. Whatever is answered begins from a head that is awaited: in
+    /// [`State::Closed`] the answer would never be sent.
+    fn end_check(&mut self) -> Option<Box<Checking>> {
+        if !matches!(self.state, State::Checking(_)) {
+            return None;
+        }
+        let awaited = State::Head(Self::scanner(&self.rules));
+        match std::mem::replace(&mut self.state, awaited) {
+            State::Checking(checking) => Some(checking),
+            State::Head(_) | State::Serving(_) | State::Closing(_) | State::Closed => None,
         }
     }
 
