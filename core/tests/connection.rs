@@ -199,3 +199,35 @@ fn r05_a_check_that_takes_too_long_is_answered() {
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
     assert!(client.hung_up && !client.closed);
 }
+
+#[test]
+fn e16_new_rules_hold_for_a_request_on_a_connection_that_waited() {
+    let mut files = files();
+    let gateway = gateway(&mut files);
+    let (mut fresh, mut kept) = (Client::of(&gateway), Client::of(&gateway));
+    assert!(kept.ask(format!("{UPGRADE}\r\n")).starts_with("HTTP/1.1 401 "));
+    files.insert("token.key", &b"another secret, also 32 bytes long"[..]);
+    let notes = gateway.reload(Path::new("countersign.json"), &mut files, START);
+    assert!(matches!(notes.as_slice(), [Note::Reloaded]), "{notes:?}");
+    for client in [&mut fresh, &mut kept] {
+        let answer = client.ask(format!("{UPGRADE}Authorization: Bearer {}\r\n\r\n", token()));
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    }
+}
+
+#[test]
+fn e16_a_password_that_is_being_checked_is_not_granted_by_rules_that_are_gone() {
+    let mut files = files();
+    let gateway = gateway(&mut files);
+    let mut client = Client::of(&gateway);
+    client.send(format!("{UPGRADE}{RIGHT}\r\n"));
+    assert_eq!(client.take(usize::MAX), "");
+    files.insert(
+        "users",
+        format!("bob:{}\n", hash_password(b"right", [8; 16]).unwrap()),
+    );
+    let notes = gateway.reload(Path::new("countersign.json"), &mut files, START);
+    assert!(matches!(notes.as_slice(), [Note::Reloaded]), "{notes:?}");
+    let answer = client.ask("");
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer:?}");
+}

@@ -12,7 +12,7 @@ use crate::auth::login::{Login, PasswordTask, Progress, Refused};
 use crate::auth::present::{Credential, Marker};
 use crate::auth::realm::Realm;
 use crate::budget::{AddressKey, Claim};
-use crate::http::{Reply, Status};
+use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
 use crate::rules::Service;
@@ -26,6 +26,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A check that waits for a job.
 #[derive(Debug)]
 pub(super) struct Checking {
+    /// The request, to be judged again if the rules change meanwhile.
+    head: RequestHead,
     asked: Asked,
     wish: Wished,
     login: Login,
@@ -47,7 +49,7 @@ struct Wished {
 
 impl Connection {
     /// Begins the check of a wish for a socket.
-    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish) {
+    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish, head: RequestHead) {
         let SocketWish {
             service,
             accept,
@@ -71,6 +73,7 @@ impl Connection {
             return self.decide(now, asked, wished, grant);
         };
         let checking = Checking {
+            head,
             asked,
             wish: wished,
             bearer: matches!(presented.credential, Credential::Token(_)),
@@ -133,7 +136,13 @@ impl Connection {
         let Some(mut checking) = self.end_check() else {
             return;
         };
+        let rules = self.gateway().rules();
         match computed.into::<bool>() {
+            // What was compared may not count any more: no grant by rules that are gone.
+            Some(_) if !Arc::ptr_eq(&rules, &self.rules) => {
+                self.rules = rules;
+                self.judge(now, checking.head, checking.asked.request);
+            }
             Some(right) => {
                 checking.login.compared(right);
                 self.go_on(now, checking);
