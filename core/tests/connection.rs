@@ -231,3 +231,21 @@ fn e16_a_password_that_is_being_checked_is_not_granted_by_rules_that_are_gone() 
     let answer = client.ask("");
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer:?}");
 }
+
+/// Takes every message and says nothing.
+struct Mute;
+
+impl Service for Mute {
+    fn message(&mut self, _: &mut Context<'_>, _: Message) {}
+}
+
+#[test]
+fn e15_the_memory_of_a_message_that_nobody_answers_comes_back() {
+    let gateway = gateway(&mut files());
+    let free = gateway.stats().message_memory_free;
+    gateway.replace_service("echo", |_| Box::new(Mute));
+    let mut client = socket(&gateway);
+    client.send(frame(0x82, &[0; 500_000]));
+    assert_eq!(client.take(usize::MAX), "");
+    assert_eq!(gateway.stats().message_memory_free, free);
+}

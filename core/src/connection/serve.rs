@@ -182,6 +182,8 @@ impl Connection {
             Event::Fault(close) => ended = Some((close.code(), close.reason())),
             Event::Blocked => {}
         });
+        // A message to which nothing was answered leaves nothing to wait for.
+        session.settle(self.legs.client().out.len());
         let blocked = session.is_blocked();
         self.state = State::Serving(serving);
         if blocked {
