@@ -249,3 +249,21 @@ fn e15_the_memory_of_a_message_that_nobody_answers_comes_back() {
     assert_eq!(client.take(usize::MAX), "");
     assert_eq!(gateway.stats().message_memory_free, free);
 }
+
+#[test]
+fn e15_a_slow_reader_is_not_idle() {
+    let mut client = socket(&gateway(&mut files()));
+    client.send(frame(0x82, &[0; 900_000]));
+    let mut taken = 0;
+    // 9000 bytes a second: the pong cannot come before the message was read.
+    while taken < 900_000 {
+        let bytes = client.take(9_000).len();
+        assert!(
+            bytes > 0 && !client.closed && !client.hung_up,
+            "after {taken} bytes"
+        );
+        taken += bytes;
+        client.wait(Duration::from_secs(1));
+    }
+    assert!(client.wants_read());
+}

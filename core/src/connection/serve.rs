@@ -270,6 +270,7 @@ impl Connection {
 
     /// Nothing was heard for a while, perhaps: a Ping is sent, and the next time it is the end.
     pub(super) fn look_for_life(&mut self, now: Now) {
+        let taking = !self.legs.client().out.is_empty();
         let State::Serving(serving) = &mut self.state else {
             return;
         };
@@ -277,6 +278,10 @@ impl Connection {
         let due = serving.socket.heard.after(interval);
         if due > now.at {
             self.timers.set(Timer::Ping, due);
+        } else if taking {
+            // A Pong would come behind all that, and may not even be read; until the client has taken
+            // it, the stall timer watches over its life.
+            self.timers.set(Timer::Ping, now.at.after(interval));
         } else if serving.socket.pinged {
             self.end_socket(now, Close::Idle);
         } else {
