@@ -232,6 +232,19 @@ fn e16_a_password_that_is_being_checked_is_not_granted_by_rules_that_are_gone() 
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer:?}");
 }
 
+#[test]
+fn r03_a_malformed_cookie_does_not_decide_beside_an_explicit_credential() {
+    let gateway = gateway(&mut files());
+    let request = format!("{UPGRADE}Cookie: sid=\"a b\"\r\n");
+    let answer = Client::of(&gateway).ask(format!(
+        "{request}Origin: http://localhost:8443\r\nAuthorization: Bearer {}\r\n\r\n",
+        token()
+    ));
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    let answer = Client::of(&gateway).ask(format!("{request}Origin: http://localhost:8443\r\n\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
 /// Takes every message and says nothing.
 struct Mute;
 
