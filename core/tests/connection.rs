@@ -139,10 +139,10 @@ impl Client {
     }
 
     fn wants_read(&mut self) -> bool {
-        match self.connection.step(self.now) {
-            Step::Wait(wait) => wait.wants_read(Leg::CLIENT),
-            step => panic!("{step:?}"),
-        }
+        let Step::Wait(wait) = self.connection.step(self.now) else {
+            panic!("there is something to do");
+        };
+        wait.wants_read(Leg::CLIENT)
     }
 
     fn wait(&mut self, by: Duration) {
