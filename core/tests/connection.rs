@@ -298,3 +298,14 @@ fn e17_a_socket_whose_client_does_not_answer_our_close_has_its_duration_logged()
     };
     assert_eq!((closed.code, closed.duration), (1001, Duration::from_secs(12)));
 }
+
+#[test]
+fn e16_a_bad_file_is_reported_once_though_a_signal_found_it() {
+    let mut files = files();
+    let gateway = gateway(&mut files);
+    files.insert("users", "alice:clear text\n");
+    let notes = gateway.reload(Path::new("countersign.json"), &mut files, START);
+    assert!(matches!(notes.as_slice(), [Note::ReloadFailed(_)]), "{notes:?}");
+    let notes = gateway.refresh(&mut files, START.after(Duration::from_secs(2)));
+    assert!(notes.is_empty(), "{notes:?}");
+}
