@@ -309,3 +309,23 @@ fn e16_a_bad_file_is_reported_once_though_a_signal_found_it() {
     let notes = gateway.refresh(&mut files, START.after(Duration::from_secs(2)));
     assert!(notes.is_empty(), "{notes:?}");
 }
+
+#[test]
+fn r02_an_absolute_https_target_without_tls_is_misdirected() {
+    let gateway = gateway(&mut files());
+    for (target, status) in [
+        ("https://localhost:443/api/ws", 421),
+        ("WSS://localhost:443/api/ws", 421),
+        ("http://localhost:443/api/ws", 401),
+        ("ws://localhost:443/api/ws", 401),
+    ] {
+        let request = UPGRADE
+            .replace("/api/ws", target)
+            .replace("localhost\r", "localhost:443\r");
+        let answer = Client::of(&gateway).ask(format!("{request}\r\n"));
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{target}: {answer}"
+        );
+    }
+}
