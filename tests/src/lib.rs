@@ -6,6 +6,8 @@ pub mod client;
 pub mod keys;
 pub mod random;
 pub mod sim;
+pub mod solo;
 pub mod suite;
+pub mod talk;
 pub mod watched;
 pub mod world;
