@@ -51,9 +51,8 @@ pub fn e15_sockets_per_subject_are_429(world: &World) {
     }
     let answer = super::refused(&stage, &alice, 429);
     assert!(answer.one("Retry-After").is_some());
-    stage
-        .connect()
-        .open(&upgrade("/api/ws").bearer(&stage.token("bob").text()));
+    let mut bob = stage.connect();
+    bob.open(&upgrade("/api/ws").bearer(&stage.token("bob").text()));
     clients[0].send_frame(&Frame::close(1000, ""));
     assert_eq!(clients[0].read_message().opcode, CLOSE);
     stage.wait_until("the free place", |stage| stage.gateway().stats().sockets == 2);

@@ -142,6 +142,7 @@ macro_rules! rows {
                 r14_clock_jumps_never_extend,
             ],
             limits: [
+                e15_sockets_per_subject_are_429,
                 e15_half_sent_heads_are_408,
                 e15_connections_are_limited,
                 e15_announced_messages_share_one_memory,
@@ -229,9 +230,6 @@ macro_rules! rows {
 macro_rules! rows_ahead {
     ($mount:ident) => {
         $mount! {
-            limits: [
-                e15_sockets_per_subject_are_429,
-            ],
             reload: [
                 r14_a_removed_user_loses_the_socket,
                 r14_a_lost_role_loses_the_socket,
