@@ -107,6 +107,12 @@ impl Solo {
         self.settle();
     }
 
+    /// Says whether all that was offered was taken and more is wanted.
+    pub fn is_hungry(&self) -> bool {
+        let levels = self.watched.levels().leg(Leg::CLIENT);
+        self.waiting.is_empty() && levels.is_some_and(|levels| levels.wants_read)
+    }
+
     /// Shuts down the client's writing, behind what was offered.
     pub fn finish(&mut self) {
         self.finished = true;
