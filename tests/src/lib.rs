@@ -5,6 +5,7 @@
 pub mod client;
 pub mod fuzz;
 pub mod keys;
+pub mod probe;
 pub mod random;
 pub mod sim;
 pub mod solo;
