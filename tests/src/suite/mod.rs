@@ -17,6 +17,7 @@ pub mod origin;
 pub mod policy;
 pub mod reload;
 pub mod route;
+pub mod same;
 pub mod tls;
 pub mod upgrade;
 
