@@ -1,5 +1,28 @@
 //! The sans-IO core of countersign, the authenticated front door for WebSockets: bytes in, bytes
 //! out, time as an argument. No socket, file, clock, thread or entropy call is made here.
+//!
+//! A runtime makes one [`gateway::Gateway`] of a loaded [`config::Config`], asks it for an
+//! [`gateway::Admission`] for every stream that it accepts, and drives one
+//! [`connection::Connection`] for each: [`connection::Connection::handle`] takes in what happened,
+//! [`connection::Connection::step`] says what to do next. The examples `script` and `tokio` are two
+//! whole runtimes.
+//!
+//! Modules, each using only those below it:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `ops` | what programs share: command line, log lines, the demo |
+//! | [`connection`] | one socket's life, one file per state |
+//! | [`gateway`] | what all connections share: admission, budgets, reload, shutdown |
+//! | `service` | what stands behind the door: one file per service |
+//! | `rules` | the configuration with every file read, as one snapshot |
+//! | [`auth`] | credentials: carriers, login chain, tokens, passwords, challenges |
+//! | `ws` | tungstenite over a stream in memory, frame headers |
+//! | [`note`] | what is told to the operator |
+//! | [`config`] | the configuration file, with a place for every error |
+//! | [`http`] | request heads, targets, origins, answers |
+//! | `tls`, `budget`, `bell`, `legs`, `buffer`, `timers` | what the machine is made of |
+//! | [`job`], [`leg`], [`reason`], [`secret`], [`entropy`], [`time`] | plain data |
 
 pub mod auth;
 pub mod config;
@@ -15,7 +38,6 @@ pub mod reason;
 pub mod secret;
 pub mod service;
 pub mod time;
-pub mod timers;
 pub mod ws;
 
 mod bell;
@@ -23,4 +45,5 @@ mod budget;
 mod buffer;
 mod legs;
 mod rules;
+mod timers;
 mod tls;

@@ -60,6 +60,13 @@ enum State {
     Gone,
 }
 
+impl State {
+    /// A handshake that fails at the next poll.
+    fn abandoned() -> Self {
+        Self::Securing(Box::pin(async { Err(io::ErrorKind::ConnectionAborted.into()) }))
+    }
+}
+
 /// One leg's byte stream.
 pub(crate) struct Stream {
     state: State,
@@ -105,13 +112,18 @@ impl Stream {
         self.state = match std::mem::replace(&mut self.state, State::Gone) {
             State::Open(Io::Plain(socket)) => State::Securing(Box::pin(secured(socket, tls))),
             State::Open(Io::Tls(_) | Io::File(_)) | State::Dialing(_) | State::Securing(_) | State::Gone => {
-                State::Securing(Box::pin(async { Err(io::ErrorKind::InvalidInput.into()) }))
+                State::abandoned()
             }
         };
     }
 
-    /// Ends the writing side once everything was flushed; reads go on.
+    /// Ends the writing side once everything was flushed; reads go on. In a TLS handshake there is
+    /// nothing to flush and nobody to read: it is abandoned, and the leg breaks.
     pub(crate) fn hang_up(&mut self, cx: &mut Context<'_>) {
+        if let State::Securing(_) = self.state {
+            self.state = State::abandoned();
+            return;
+        }
         self.hanging_up = true;
         if self.unflushed == 0 {
             // What cannot be flushed at once is flushed by the polls that follow; a broken stream

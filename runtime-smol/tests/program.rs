@@ -9,6 +9,7 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a test waits for what has to happen.
@@ -70,6 +71,21 @@ fn said(output: &Output) -> (i32, String, String) {
     )
 }
 
+/// Waits for the next line of the log.
+fn next_line(stderr: &mut BufReader<ChildStderr>) -> String {
+    if stderr.buffer().is_empty() {
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        let ready = poll(
+            &mut [PollFd::new(stderr.get_ref(), PollFlags::IN)],
+            Some(&patience),
+        );
+        assert_eq!(ready.unwrap(), 1, "no line comes");
+    }
+    let mut line = String::new();
+    assert!(stderr.read_line(&mut line).unwrap() > 0, "the log has ended");
+    line
+}
+
 /// A program that runs, and is killed with the test.
 struct Running {
     child: Child,
@@ -82,10 +98,8 @@ impl Running {
     fn start(args: &[&str]) -> Self {
         let mut child = program(args).args(["--log", "json"]).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
         let address = loop {
-            line.clear();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended");
+            let line = next_line(&mut stderr);
             if line.contains("\"event\":\"listening\"") {
                 let (_, url) = line.split_once("://").unwrap();
                 break url.split('"').next().unwrap().to_owned();
@@ -193,8 +207,7 @@ fn a_reload_of_a_bad_file_is_reported_and_the_server_goes_on() {
     let mut running = Running::start(&[&config.option()]);
     fs::write(&config.0, "{").unwrap();
     running.signal(Signal::HUP);
-    let mut line = String::new();
-    running.stderr.read_line(&mut line).unwrap();
+    let line = next_line(&mut running.stderr);
     assert!(line.contains("\"event\":\"reload_failed\""), "{line}");
     assert!(TcpStream::connect(&running.address).is_ok());
     running.signal(Signal::INT);

@@ -172,7 +172,8 @@ fn a_handshake_that_never_ends_ends_at_the_head_deadline() {
         let _ = client.read_to_end(&mut answer);
     }
     running.wait_for_none();
-    assert!((Duration::from_millis(400)..Duration::from_secs(5)).contains(&begin.elapsed()));
+    // Well before `closeTimeout` would have passed as well.
+    assert!((Duration::from_millis(400)..Duration::from_millis(1900)).contains(&begin.elapsed()));
 }
 
 #[test]
@@ -200,7 +201,7 @@ fn draining_closes_sockets_with_1001_and_ends_when_the_last_is_gone() {
     open(&mut client);
     let begin = Instant::now();
     thread::scope(|scope| {
-        scope.spawn(|| {
+        scope.spawn(move || {
             let mut close = [0; 4];
             client.read_exact(&mut close).unwrap();
             assert_eq!((close[0], &close[2..]), (0x88, &1001_u16.to_be_bytes()[..]));

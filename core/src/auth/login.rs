@@ -1,6 +1,7 @@
 //! One login: the modules of a realm, asked in order about one credential.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Map;
@@ -18,7 +19,6 @@ use crate::secret::Secret;
 use crate::time::{Deadline, Now};
 
 /// A login under way.
-#[derive(Debug)]
 pub(crate) struct Login {
     realm: Arc<Realm>,
     credential: Credential,
@@ -29,14 +29,21 @@ pub(crate) struct Login {
     asked: Option<Option<String>>,
 }
 
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("realm", &self.realm.name)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a successful module brings in when the chain commits.
-#[derive(Debug)]
 struct Passed {
     module: usize,
     by: By,
 }
 
-#[derive(Debug)]
 enum By {
     Password { user: String },
     Token(Box<Verified>),

@@ -164,16 +164,26 @@ impl Connection {
         let decided = if self.gateway().is_draining() {
             Err(self.draining())
         } else {
-            authorize(&wish.service, &grant, &asked).and_then(|()| choose(&wish))
+            authorize(&wish.service, &grant, &asked)
+                .and_then(|()| choose(&wish))
+                .and_then(|protocol| {
+                    let limit = self.rules.limits.sockets_per_subject;
+                    let too_many = || {
+                        let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
+                        (reply, Reason::Throttled)
+                    };
+                    let counted = self.gateway().open_socket(&grant, limit).ok_or_else(too_many)?;
+                    Ok((protocol, counted))
+                })
         };
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
-            Ok(protocol) => {
+            Ok((protocol, counted)) => {
                 asked.subject = grant.subject().map(str::to_owned);
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
-                self.serve(now, asked.request, wish.service, grant);
+                self.serve(now, asked.request, wish.service, grant, counted);
             }
         }
     }

@@ -30,6 +30,10 @@ impl Connection {
         if matches!(self.state, State::Closing(_) | State::Closed) {
             return;
         }
+        if !self.secured {
+            // There is no stream yet whose end could be told in order.
+            return self.over();
+        }
         self.legs.let_go_of_others();
         self.legs.hang_up(Leg::CLIENT);
         self.timers.stop_all();

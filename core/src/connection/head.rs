@@ -109,7 +109,7 @@ impl Connection {
                 Reply::closing(Status::BadRequest),
                 Reason::BadRequest,
             );
-        } else if (eof || (self.gateway().is_draining() && self.requests > 0)) && !has_bytes {
+        } else if (eof || (self.gateway().is_draining() && (self.requests > 0 || !self.late))) && !has_bytes {
             self.begin_close(now);
         }
     }

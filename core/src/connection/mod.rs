@@ -44,6 +44,10 @@ pub struct Connection {
     requests: u32,
     /// 401s that were answered.
     attempts: u64,
+    /// It was accepted while the gateway was shutting down already, to be told so.
+    late: bool,
+    /// TLS is in place, or not spoken here.
+    secured: bool,
 }
 
 #[derive(Debug)]
@@ -64,10 +68,13 @@ impl Connection {
     /// A connection that `peer` has opened.
     pub fn client(admission: Admission, peer: Peer, now: Now) -> Self {
         let rules = admission.gateway().rules();
+        let late = admission.gateway().is_draining();
         let mut timers = Timers::default();
         // One time for all that comes before the answer: a silent TLS handshake ends by it too.
         timers.set(Timer::Head, now.at.after(rules.limits.head_timeout));
-        let state = match rules.servers.get(peer.server) {
+        let server = rules.servers.get(peer.server);
+        let secured = server.is_none_or(|server| server.tls.is_none());
+        let state = match server {
             Some(_) => State::Head(Self::scanner(&rules)),
             None => State::Closed,
         };
@@ -83,6 +90,8 @@ impl Connection {
             pending: Vec::new(),
             requests: 0,
             attempts: 0,
+            late,
+            secured,
         }
     }
 
@@ -105,7 +114,7 @@ impl Connection {
             return;
         }
         match input {
-            Input::Secured(Leg::CLIENT, _) => {}
+            Input::Secured(Leg::CLIENT, _) => self.secured = true,
             Input::Data(Leg::CLIENT, bytes) => self.client_data(now, bytes),
             Input::Eof(Leg::CLIENT) => self.client_eof(now),
             Input::Broken(Leg::CLIENT, _) => self.client_gone(now),

@@ -93,7 +93,14 @@ impl Socket {
 
 impl Connection {
     /// Opens the socket. The 101 has been queued.
-    pub(super) fn serve(&mut self, now: Now, request: RequestId, rules: Arc<ServiceRules>, grant: Grant) {
+    pub(super) fn serve(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        rules: Arc<ServiceRules>,
+        grant: Grant,
+        counted: OpenSocket,
+    ) {
         let session_timeout = rules.realm.as_ref().and_then(|realm| realm.session_timeout);
         let by_token = grant.expires.map(|deadline| (deadline, Close::TokenExpired));
         let by_session = session_timeout.map(|by| (Deadline::after(by, now), Close::SessionTimeout));
@@ -123,7 +130,7 @@ impl Connection {
             closing: None,
             received: Tally::default(),
             sent: Tally::default(),
-            _counted: self.gateway().open_socket(),
+            _counted: counted,
         };
         let close = socket.call(now, &mut self.legs, |service, context| service.opened(context));
         self.state = State::Serving(Box::new(Serving { session, socket }));

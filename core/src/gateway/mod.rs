@@ -2,6 +2,7 @@
 
 mod admission;
 mod reload;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 pub use admission::Admission;
+pub(crate) use sockets::OpenSocket;
 
 use crate::auth::grant::Grant;
 use crate::bell::Bells;
@@ -79,7 +81,7 @@ pub struct Gateway {
     bells: Bells,
     slots: Arc<Slots>,
     memory: Arc<Memory>,
-    sockets: Arc<AtomicUsize>,
+    sockets: Arc<sockets::Sockets>,
     draining: AtomicBool,
 }
 
@@ -192,7 +194,7 @@ impl Gateway {
         let (jobs_running, jobs_waiting) = self.slots.load();
         Stats {
             connections: self.admissions.open(),
-            sockets: self.sockets.load(Ordering::Relaxed),
+            sockets: self.sockets.open(),
             jobs_running,
             jobs_waiting,
             message_memory_free: self.memory.free(),
@@ -231,19 +233,9 @@ impl Gateway {
         }
     }
 
-    /// Counts an open socket until the returned value is dropped.
-    pub(crate) fn open_socket(&self) -> OpenSocket {
-        self.sockets.fetch_add(1, Ordering::Relaxed);
-        OpenSocket(Arc::clone(&self.sockets))
-    }
-}
-
-/// One open socket in the count.
-#[derive(Debug)]
-pub(crate) struct OpenSocket(Arc<AtomicUsize>);
-
-impl Drop for OpenSocket {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    /// Counts an open socket until the returned value is dropped; `None` if the identity has `limit`
+    /// sockets already.
+    pub(crate) fn open_socket(&self, grant: &Grant, limit: Option<usize>) -> Option<OpenSocket> {
+        self.sockets.enter(grant.identity.as_ref(), limit)
     }
 }

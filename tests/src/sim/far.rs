@@ -1,0 +1,16 @@
+//! Fake peers behind dialed legs, and fake files.
+
+use countersign_core::leg::DialError;
+
+/// Who answers at a dialed address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FarEnd {
+    /// Nobody: dialing fails.
+    Dead(DialError),
+    /// Dialing never ends.
+    Silent,
+    /// Sends back what it gets; ends when the core ends.
+    Echo,
+    /// Sends these bytes and then its end of stream, whatever it gets.
+    Bytes(Vec<u8>),
+}

@@ -1,0 +1,304 @@
+//! What happens on the wires: reads, writes, timers, jobs, dials, and what the core wants next.
+
+use std::mem;
+
+use countersign_core::connection::Input;
+use countersign_core::job::Job;
+use countersign_core::leg::{Break, Destination, Dial, DialError, Leg, Opened, TlsInfo};
+use countersign_core::time::Moment;
+
+use super::agenda::Event;
+use super::line::{End, Stream, Tls};
+use super::{FarEnd, HANDSHAKE, Habits, Sim};
+use crate::watched::Action;
+
+/// The most bytes of one read, as in both adapters.
+const READ_SIZE: usize = 16 * 1024;
+
+impl Sim {
+    pub(super) fn happen(&mut self, event: Event) {
+        match event {
+            Event::Secured(line, leg) => {
+                if let Some(stream) = self.stream(line, leg) {
+                    stream.tls = Tls::Open;
+                    self.input(line, Input::Secured(leg, TlsInfo::default()));
+                }
+            }
+            Event::Broken(line, leg) => {
+                if let Some(stream) = self.stream(line, leg) {
+                    let broken = if stream.tls == Tls::Pending {
+                        Break::Tls
+                    } else {
+                        Break::Reset
+                    };
+                    stream.ended = Some(End::Reset);
+                    self.input(line, Input::Broken(leg, broken));
+                }
+            }
+            Event::Deliver(line, leg) => self.deliver(line, leg),
+            Event::Take(line, leg, bytes) => self.take(line, leg, bytes),
+            Event::Alarm(line, moment) => {
+                let due = self
+                    .lines
+                    .get_mut(&line)
+                    .filter(|line| line.armed == Some(moment));
+                if let Some(due) = due {
+                    due.armed = None;
+                    self.tend(line);
+                }
+            }
+            Event::Ring(line) => self.tend(line),
+            Event::Computed(line, computed) => self.input(line, Input::Computed(computed)),
+            Event::Dialed(line, leg, result) => self.dialed(line, leg, result),
+            Event::Refresh => {
+                let notes = self.gateway.refresh(&mut self.files, self.now);
+                self.log(notes);
+                self.later(super::REFRESH, Event::Refresh);
+            }
+        }
+        self.collect_rings();
+    }
+
+    /// Lets a far end write. Says whether somebody is there to read it.
+    pub(super) fn write(&mut self, line: u64, leg: Leg, bytes: &[u8]) -> bool {
+        let open = self.lines.get(&line).is_some_and(|line| line.watched.is_some());
+        if let Some(stream) = self.stream(line, leg).filter(|_| open) {
+            stream.inbound.extend(bytes);
+            self.tend(line);
+        }
+        open
+    }
+
+    /// Lets a far end shut down its writing.
+    pub(super) fn finish(&mut self, line: u64, leg: Leg) {
+        if let Some(stream) = self.stream(line, leg) {
+            stream.finished = true;
+            self.tend(line);
+        }
+    }
+
+    /// Lets a far end reset.
+    pub(super) fn reset(&mut self, line: u64, leg: Leg) {
+        self.soon(Event::Broken(line, leg));
+    }
+
+    pub(super) fn stream(&mut self, line: u64, leg: Leg) -> Option<&mut Stream> {
+        self.lines.get_mut(&line)?.streams.get_mut(&leg)
+    }
+
+    fn input(&mut self, line: u64, input: Input<'_>) {
+        let now = self.now;
+        if let Some(watched) = self.lines.get_mut(&line).and_then(|line| line.watched.as_mut()) {
+            watched.handle(now, input);
+            self.tend(line);
+        }
+    }
+
+    fn deliver(&mut self, line: u64, leg: Leg) {
+        let whole = !self.habits.splits;
+        let mut random = self.random.clone();
+        let Some(stream) = self.stream(line, leg) else {
+            return;
+        };
+        stream.delivering = false;
+        let there = stream.inbound.len().min(READ_SIZE);
+        if there == 0 {
+            stream.told = true;
+            self.input(line, Input::Eof(leg));
+            return;
+        }
+        let count = Habits::some(&mut random, whole, there);
+        let bytes: Vec<u8> = stream.inbound.drain(..count).collect();
+        self.random = random;
+        self.input(line, Input::Data(leg, &bytes));
+    }
+
+    fn take(&mut self, line: u64, leg: Leg, bytes: Vec<u8>) {
+        let (now, at) = (self.now, self.now.at.since_start());
+        let Some(entry) = self.lines.get_mut(&line) else {
+            return;
+        };
+        let Some(watched) = entry.watched.as_mut() else {
+            return;
+        };
+        let Some(stream) = entry.streams.get_mut(&leg) else {
+            return;
+        };
+        stream.taking = false;
+        let waiting = watched.levels().leg(leg).map_or(0, |levels| levels.outgoing);
+        assert!(
+            waiting >= bytes.len(),
+            "bytes that were being written have vanished"
+        );
+        stream.room = stream.room.saturating_sub(bytes.len());
+        stream.received.extend_from_slice(&bytes);
+        watched.handle(now, Input::Sent(leg, bytes.len()));
+        self.transcript.number(line);
+        self.transcript.number(at.as_nanos() as u64);
+        self.transcript.add(&bytes);
+        self.answer(line, leg);
+        self.tend(line);
+    }
+
+    /// Lets a fake peer answer what it got.
+    fn answer(&mut self, line: u64, leg: Leg) {
+        let Some(stream) = self.stream(line, leg) else {
+            return;
+        };
+        let got = match stream.far {
+            None => return,
+            Some(_) => mem::take(&mut stream.received),
+        };
+        match stream.far {
+            Some(FarEnd::Echo) => stream.inbound.extend(got),
+            Some(FarEnd::Bytes(_) | FarEnd::Dead(_) | FarEnd::Silent) | None => {}
+        }
+    }
+
+    fn dialed(&mut self, line: u64, leg: Leg, result: Result<Opened, DialError>) {
+        if self.stream(line, leg).is_none() {
+            return;
+        }
+        if result.is_err() {
+            self.lines.get_mut(&line).map(|entry| entry.streams.remove(&leg));
+        }
+        self.input(line, Input::Dialed(leg, result));
+    }
+
+    /// Steps a connection, does what it wants, and arranges what it waits for.
+    pub(super) fn tend(&mut self, line: u64) {
+        let now = self.now;
+        let Some(watched) = self.lines.get_mut(&line).and_then(|entry| entry.watched.as_mut()) else {
+            return;
+        };
+        let actions = watched.settle(now);
+        let (over, levels) = (watched.is_over(), watched.levels().clone());
+        for action in actions {
+            self.act(line, action);
+        }
+        self.collect_rings();
+        if over {
+            self.transcript.number(line);
+            if let Some(entry) = self.lines.get_mut(&line) {
+                entry.let_go();
+            }
+            return;
+        }
+        for leg in &levels.legs {
+            self.arrange(line, leg.leg, leg.wants_read, leg.outgoing);
+        }
+        self.arm(line, levels.deadline);
+    }
+
+    fn arrange(&mut self, line: u64, leg: Leg, wants_read: bool, outgoing: usize) {
+        let (now, whole) = (self.now, !self.habits.partial);
+        let mut random = self.random.clone();
+        let Some(entry) = self.lines.get_mut(&line) else {
+            return;
+        };
+        let Some(stream) = entry.streams.get_mut(&leg) else {
+            return;
+        };
+        let deliver = wants_read && stream.has_input() && !stream.delivering;
+        stream.delivering |= deliver;
+        let room = outgoing.min(stream.room);
+        let writable = stream.tls == Tls::Open && stream.ended.is_none();
+        let taken = if room > 0 && writable && !stream.taking {
+            stream.taking = true;
+            let count = Habits::some(&mut random, whole, room);
+            entry
+                .watched
+                .as_mut()
+                .map(|watched| watched.outgoing(now, leg, count))
+        } else {
+            None
+        };
+        self.random = random;
+        if deliver {
+            self.soon(Event::Deliver(line, leg));
+        }
+        if let Some(bytes) = taken {
+            self.soon(Event::Take(line, leg, bytes));
+        }
+    }
+
+    fn arm(&mut self, line: u64, deadline: Option<Moment>) {
+        let Some(entry) = self.lines.get_mut(&line) else {
+            return;
+        };
+        if entry.armed == deadline {
+            return;
+        }
+        entry.armed = deadline;
+        if let Some(deadline) = deadline {
+            let late = self.habits.lateness(&mut self.random);
+            let after = deadline.since(self.now.at).saturating_add(late);
+            self.later(after, Event::Alarm(line, deadline));
+        }
+    }
+
+    fn act(&mut self, line: u64, action: Action) {
+        match action {
+            Action::Note(note) => self.log(vec![note]),
+            Action::Hangup(leg) => {
+                if let Some(stream) = self.stream(line, leg) {
+                    stream.ended = Some(End::Eof);
+                }
+            }
+            Action::Drop(leg) => {
+                self.lines.get_mut(&line).map(|entry| entry.streams.remove(&leg));
+            }
+            Action::Compute(job) => self.compute(line, job),
+            Action::Secure(leg, _) => {
+                if let Some(stream) = self.stream(line, leg) {
+                    stream.tls = Tls::Pending;
+                    self.later(HANDSHAKE, Event::Secured(line, leg));
+                }
+            }
+            Action::Dial(dial) => self.dial(line, &dial),
+        }
+    }
+
+    fn compute(&mut self, line: u64, job: Job) {
+        let lost = self.habits.lost_jobs;
+        if lost > 0 && self.random.one_in(lost) {
+            drop(job);
+        } else {
+            self.soon(Event::Computed(line, job.run()));
+        }
+    }
+
+    fn dial(&mut self, line: u64, dial: &Dial) {
+        let address = match &dial.to {
+            Destination::Tcp { host, port, .. } => format!("{host}:{port}"),
+            Destination::File { root, segments } => format!("{}/{}", root.display(), segments.join("/")),
+        };
+        let far = self
+            .far_ends
+            .get(&address)
+            .cloned()
+            .unwrap_or(FarEnd::Dead(DialError::Refused));
+        let mut stream = Stream::new(Tls::Open, Some(far.clone()));
+        let result = match far {
+            FarEnd::Silent => None,
+            FarEnd::Dead(error) => Some(Err(error)),
+            FarEnd::Echo => Some(Ok(Opened::default())),
+            FarEnd::Bytes(bytes) => {
+                stream.inbound.extend(&bytes);
+                stream.finished = true;
+                let length = Some(bytes.len() as u64);
+                Some(Ok(Opened {
+                    length,
+                    ..Opened::default()
+                }))
+            }
+        };
+        let Some(entry) = self.lines.get_mut(&line) else {
+            return;
+        };
+        entry.streams.insert(dial.leg, stream);
+        if let Some(result) = result {
+            self.soon(Event::Dialed(line, dial.leg, result));
+        }
+    }
+}

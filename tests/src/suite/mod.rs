@@ -1,0 +1,283 @@
+//! The conformance suite: one file per topic, one function per row, run in every world.
+
+pub mod basic;
+pub mod bearer;
+pub mod carriers;
+pub mod chain;
+pub mod drain;
+pub mod echo;
+pub mod head;
+pub mod jws;
+pub mod lifetime;
+pub mod limits;
+pub mod log;
+pub mod origin;
+pub mod policy;
+pub mod reload;
+pub mod route;
+pub mod tls;
+pub mod upgrade;
+
+use crate::client::{Client, Request, Response};
+use crate::world::{Setup, Stage};
+
+/// Passes every row of the suite, by topic, to a macro.
+#[macro_export]
+macro_rules! rows {
+    ($mount:ident) => {
+        $mount! {
+            basic: [
+                m04_right_passwords_are_granted,
+                m04_wrong_password_and_unknown_user_look_the_same,
+                m23_argon2_with_real_parameters,
+                m23_weak_hashes_do_not_load,
+                m05_no_credential_is_401_as_in_reference_a,
+                m06_retry_on_the_same_connection,
+                r07_the_third_refusal_closes,
+                r07_one_attempt_closes_at_once,
+                r07_bytes_behind_a_refused_upgrade_are_discarded,
+                r05_basic_that_cannot_be_read_is_400,
+                r05_empty_user_and_password_is_401,
+                r04_challenges_keep_the_configured_order,
+                m13_the_realm_is_quoted,
+                r04_the_browser_prompt_can_be_suppressed,
+            ],
+            bearer: [
+                m03_a_right_token_is_granted,
+                m11_wrong_claims_are_invalid_token,
+                m11_the_audience_may_be_a_list,
+                e04_leeway_is_thirty_seconds,
+                e04_leeway_may_be_nothing,
+                r05_an_expired_token_is_described,
+                r05_a_token_that_is_not_yet_valid_is_described,
+                r12_hostile_claims_are_invalid_token,
+                m14_alg_none_is_refused,
+                r12_base64url_is_strict,
+                r05_a_bearer_that_cannot_be_read_is_invalid_request,
+                r05_an_opaque_token_is_invalid_token,
+                m20_another_scheme_counts_as_none,
+                m12_any_claim_is_enough,
+                m12_all_claims_may_be_needed,
+                e03_the_log_tells_reasons_apart,
+            ],
+            carriers: [
+                m21_each_carrier_alone_is_granted,
+                m21_another_carrier_counts_as_none,
+                m21_the_services_carriers_replace_the_realms,
+                r03_two_explicit_carriers_are_400,
+                r03_the_same_token_twice_may_be_allowed,
+                r03_no_fallback_to_the_cookie,
+                r03_the_same_carrier_twice_is_400,
+                r03_an_empty_value_is_absent,
+                m29_names_in_the_query_are_decoded,
+                r10_a_query_token_is_answered_without_traces,
+                m30_the_pair_form_never_echoes_the_token,
+                r09_the_single_form_needs_another_subprotocol,
+                r09_a_marker_as_last_item_is_400,
+                r09_a_token_with_slashes_needs_leave,
+                r04_other_carriers_still_draw_a_challenge,
+            ],
+            chain: [
+                m22_single_modules,
+                m22_pairs_of_modules,
+                r15_ignored_is_no_success,
+                e07_each_issuer_has_its_keys,
+            ],
+            drain: [
+                e18_open_sockets_are_told,
+                e18_new_upgrades_are_503,
+                e18_a_close_follows_whole_frames,
+            ],
+            echo: [
+                m18_messages_come_back_unmasked,
+                m18_fragments_make_one_message,
+                m18_a_ping_is_answered,
+                m18_a_close_is_answered,
+                m18_nothing_counts_behind_a_close,
+                m18_the_end_of_the_stream_ends_the_socket,
+                m18_violations_are_1002,
+                m18_text_that_is_not_utf8_is_1007,
+                m18_too_big_is_1009,
+                m18_a_burst_comes_back_in_order,
+                m18_a_client_that_never_reads_is_ended,
+                e17_the_end_of_a_socket_is_logged,
+                m18_a_client_that_answers_no_ping_is_ended,
+            ],
+            head: [
+                r02_malformed_heads_are_refused_and_close,
+                r02_malformed_heads_are_refused_after_half_close,
+                r02_malformed_heads_draw_no_challenge,
+                r02_bare_lf_is_400,
+                r02_http2_preface_is_505,
+                r02_post_is_405,
+                r02_paths_that_are_not_canonical_are_404,
+                r02_unreserved_escapes_are_decoded_once,
+                r02_no_route_is_404_and_keeps,
+                r02_absolute_form_is_the_same_request,
+                r02_one_leading_empty_line_is_skipped,
+                r02_long_request_line_is_414,
+                r02_large_head_is_431,
+                r02_too_many_fields_are_431,
+                r02_incomplete_head_is_408_and_silence_is_not_answered,
+                r02_dribbling_does_not_extend_the_head_timeout,
+                r07_kept_connection_ends_silently_when_unused,
+            ],
+            jws: [
+                m14_every_algorithm_verifies,
+                m14_a_key_verifies_its_algorithm_alone,
+                m14_hs256_signed_with_the_pem_is_refused,
+                m14_wrong_keys_do_not_load,
+                m15_kid_chooses_the_key,
+                r12_without_kid_the_only_key_counts,
+                r12_keys_in_the_token_are_not_used,
+            ],
+            lifetime: [
+                e01_an_expired_token_closes_the_socket,
+                e01_the_leeway_belongs_to_the_lifetime,
+                e01_a_client_that_ignores_the_close_is_let_go,
+                r14_expiry_does_not_cut_a_frame,
+                m27_the_session_timeout_closes_the_socket,
+                r14_the_nearest_deadline_counts,
+                r14_an_idle_socket_is_closed,
+                r14_clock_jumps_never_extend,
+            ],
+            limits: [
+                e15_sockets_per_subject_are_429,
+                e15_half_sent_heads_are_408,
+                e15_connections_are_limited,
+                e15_announced_messages_share_one_memory,
+                r02_a_refusal_survives_a_sending_client,
+                r02_discarding_is_bounded,
+            ],
+            log: [
+                r10_values_of_parameters_are_not_logged,
+                r10_names_of_parameters_are_bounded,
+                r10_credentials_are_not_logged,
+                r10_only_who_was_let_in_is_named,
+                r10_a_long_path_is_cut,
+                e17_every_request_is_logged_once,
+                e17_unknown_users_are_told_apart_in_the_log,
+            ],
+            origin: [
+                m32_a_foreign_origin_is_403,
+                r11_the_listed_origin_passes,
+                r02_a_bad_origin_field_is_400,
+                r11_explicit_credentials_need_no_origin,
+                m32_a_cookie_without_origin_is_403,
+                r11_same_origin_is_a_configured_host,
+                r11_any_host_is_not_any_origin,
+                r11_without_a_list_every_origin_passes,
+                r11_null_passes_only_where_listed,
+                e11_a_star_is_one_label,
+                r11_ambient_credentials_need_a_list,
+            ],
+            policy: [
+                m25_a_missing_role_is_403,
+                m25_without_roles_anybody_known_passes,
+                m25_all_roles_are_needed,
+                m23_a_user_named_like_a_role_gains_nothing,
+                m23_groups_nest,
+                r05_a_missing_scope_is_insufficient_scope,
+                e10_anonymous_clients_may_pass,
+                e10_an_anonymous_client_without_the_role_is_401,
+                r02_a_disabled_service_is_503,
+                a_public_service_asks_for_nothing,
+                r01_the_first_failure_wins,
+            ],
+            reload: [
+                m15_a_replaced_key_set_is_found,
+                e16_a_bad_file_changes_nothing,
+            ],
+            route: [
+                m17_each_service_has_its_realm,
+                m17_a_host_chooses_the_service,
+                m32_hosts_are_compared_exactly,
+                r02_the_unknown_host_status_is_configured,
+                m32_loopback_hosts_are_the_default,
+                m07_plain_text_is_for_loopback,
+                m10_unknown_members_are_errors_with_a_place,
+            ],
+            tls: [
+                m01_upgrade_under_tls,
+                r02_refusals_under_tls_arrive_whole,
+                m07_plain_text_on_a_tls_listener_is_not_answered,
+                m07_a_silent_handshake_is_let_go,
+                r11_same_origin_under_tls,
+            ],
+            upgrade: [
+                m01_upgrade_is_answered_with_101,
+                m02_split_bytes_are_answered_the_same,
+                r08_pipelined_bytes_are_the_first_frames,
+                r08_a_pipelined_frame_may_be_cut,
+                m37_another_version_is_426,
+                m37_no_single_version_is_400,
+                m37_bad_keys_are_400,
+                r02_upgrade_tokens_are_found_in_lists,
+                r02_no_upgrade_is_426,
+                r02_http10_cannot_upgrade,
+                r02_a_body_on_an_upgrade_is_400,
+                r01_syntax_is_judged_before_credentials,
+                r09_the_servers_preference_decides,
+                r09_items_are_tokens,
+                r09_a_required_subprotocol_is_named,
+            ],
+        }
+    };
+}
+
+/// Passes the rows that are ahead of what is built, by topic, to a macro: written, but not kept yet.
+#[macro_export]
+macro_rules! rows_ahead {
+    ($mount:ident) => {
+        $mount! {
+            reload: [
+                r14_a_removed_user_loses_the_socket,
+                r14_a_lost_role_loses_the_socket,
+            ],
+        }
+    };
+}
+
+/// Asks on a new connection and expects to be refused with `status` and a close.
+///
+/// # Panics
+/// If the answer is another one or the connection stays open.
+pub fn refused(stage: &Stage, request: &Request, status: u16) -> Response {
+    let mut client = stage.connect();
+    client.send(&request.bytes());
+    let answer = closed_after(&mut client);
+    assert_eq!(answer.status, status, "{answer:?}");
+    answer
+}
+
+/// Reads an answer that announces the end of the connection, and that end.
+///
+/// # Panics
+/// If the answer does not announce it or the connection stays open.
+pub fn closed_after(client: &mut Client) -> Response {
+    let answer = client.expect_response();
+    assert!(answer.closes(), "not announced to close: {answer:?}");
+    client.expect_eof();
+    answer
+}
+
+/// Asks on a new connection and expects to be refused with `status`, the connection being kept.
+///
+/// # Panics
+/// If the answer is another one or announces a close.
+pub fn refused_but_kept(stage: &Stage, request: &Request, status: u16) -> Response {
+    let answer = stage.connect().ask(request);
+    assert_eq!((answer.status, answer.closes()), (status, false), "{answer:?}");
+    answer
+}
+
+/// Loads a configuration that is wrong and returns what is said about it.
+///
+/// # Panics
+/// If it is not wrong.
+pub fn load_error(setup: &Setup) -> String {
+    let built = setup
+        .load()
+        .and_then(|config| crate::world::try_gateway(config).map(|_| ()));
+    built.expect_err("a wrong configuration loads").to_string()
+}
