@@ -130,6 +130,7 @@ pub(crate) fn present(
         ..Presentation::default()
     };
     let (mut explicit, mut ambient): (Option<Presented>, Option<Presented>) = (None, None);
+    let mut malformed_cookie = None;
     for carrier in ways.carriers {
         let presented = match carrier {
             Carrier::Authorization if ways.ignore_authorization => None,
@@ -149,7 +150,16 @@ pub(crate) fn present(
                     first.as_ref().map(|param| param.value.expose().as_slice()),
                 )?
             }
-            Carrier::Cookie(name) => bare(carrier, one(crate::http::cookie::cookies(head.fields(), name))?)?,
+            Carrier::Cookie(name) => {
+                let value = one(crate::http::cookie::cookies(head.fields(), name))?;
+                match bare(carrier, value) {
+                    Ok(presented) => presented,
+                    Err(conflict) => {
+                        malformed_cookie.get_or_insert(conflict);
+                        None
+                    }
+                }
+            }
             Carrier::Subprotocol(marker) => subprotocol(carrier, marker, &mut found)?,
         };
         let Some(presented) = presented else { continue };
@@ -167,7 +177,11 @@ pub(crate) fn present(
     if !found.protocols.iter().all(|item| is_token(item.as_bytes())) {
         return Err(Conflict::malformed(false));
     }
-    // An explicit credential decides alone: a bad one is not made good by a cookie (R3c).
+    // An explicit credential decides alone: a bad one is not made good by a cookie, nor a good one bad
+    // by what a sibling domain has planted (R3c).
+    if let Some(conflict) = malformed_cookie.filter(|_| explicit.is_none()) {
+        return Err(conflict);
+    }
     found.presented = explicit.or(ambient);
     Ok(found)
 }

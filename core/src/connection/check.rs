@@ -12,7 +12,7 @@ use crate::auth::login::{Login, PasswordTask, Progress, Refused};
 use crate::auth::present::{Credential, Marker};
 use crate::auth::realm::Realm;
 use crate::budget::{AddressKey, Claim};
-use crate::http::{Reply, Status};
+use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
 use crate::rules::Service;
@@ -26,6 +26,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A check that waits for a job.
 #[derive(Debug)]
 pub(super) struct Checking {
+    /// The request, to be judged again if the rules change meanwhile.
+    head: RequestHead,
     asked: Asked,
     wish: Wished,
     login: Login,
@@ -47,7 +49,7 @@ struct Wished {
 
 impl Connection {
     /// Begins the check of a wish for a socket.
-    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish) {
+    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish, head: RequestHead) {
         let SocketWish {
             service,
             accept,
@@ -71,6 +73,7 @@ impl Connection {
             return self.decide(now, asked, wished, grant);
         };
         let checking = Checking {
+            head,
             asked,
             wish: wished,
             bearer: matches!(presented.credential, Credential::Token(_)),
@@ -130,10 +133,16 @@ impl Connection {
         if computed.number() != checking.job || checking.waiting.is_some() {
             return;
         }
-        let State::Checking(mut checking) = std::mem::replace(&mut self.state, State::Closed) else {
+        let Some(mut checking) = self.end_check() else {
             return;
         };
+        let rules = self.gateway().rules();
         match computed.into::<bool>() {
+            // What was compared may not count any more: no grant by rules that are gone.
+            Some(_) if !Arc::ptr_eq(&rules, &self.rules) => {
+                self.rules = rules;
+                self.judge(now, checking.head, checking.asked.request);
+            }
             Some(right) => {
                 checking.login.compared(right);
                 self.go_on(now, checking);
@@ -148,9 +157,22 @@ impl Connection {
 
     /// The verdict was not found in time.
     pub(super) fn check_is_late(&mut self, now: Now) {
-        if let State::Checking(checking) = std::mem::replace(&mut self.state, State::Closed) {
+        if let Some(checking) = self.end_check() {
             self.job = None;
             self.unavailable(now, &checking.asked);
+        }
+    }
+
+    /// Takes the check out of the state. Whatever is answered begins from a head that is awaited: in
+    /// [`State::Closed`] the answer would never be sent.
+    fn end_check(&mut self) -> Option<Box<Checking>> {
+        if !matches!(self.state, State::Checking(_)) {
+            return None;
+        }
+        let awaited = State::Head(Self::scanner(&self.rules));
+        match std::mem::replace(&mut self.state, awaited) {
+            State::Checking(checking) => Some(checking),
+            State::Head(_) | State::Serving(_) | State::Closing(_) | State::Closed => None,
         }
     }
 

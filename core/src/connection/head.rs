@@ -7,6 +7,7 @@ use super::{Connection, State};
 use crate::auth::present::{Conflict, Presentation, present};
 use crate::config::{CONTENT_SECURITY_POLICY, Page};
 use crate::http::{FieldError, HeadError, Method, Origin, Reply, RequestHead, Scan, Status, upgrade};
+use crate::note::RequestId;
 use crate::reason::Reason;
 use crate::rules::{Found, Service, Target};
 use crate::time::Now;
@@ -53,11 +54,13 @@ impl Connection {
                     return;
                 };
                 self.timers.stop_all();
+                // The rules of now: a connection can have waited for its request through a reload.
+                self.rules = self.gateway().rules();
                 // Whatever is answered begins from here; a refusal that keeps the connection starts over.
                 self.state = State::Head(Self::scanner(&self.rules));
                 let request = self.request_id();
                 match scanner.finish() {
-                    Ok(head) => self.judge(now, &head, request),
+                    Ok(head) => self.judge(now, head, request),
                     Err(error) => {
                         let unknown_method = matches!(error, HeadError::UnknownMethod);
                         let reason = if unknown_method {
@@ -115,9 +118,9 @@ impl Connection {
     }
 
     /// Judges a complete head: everything of R1 that needs no credential work.
-    fn judge(&mut self, now: Now, head: &RequestHead, request: crate::note::RequestId) {
-        let mut asked = Asked::new(request, head);
-        match self.wish(head, &mut asked) {
+    pub(super) fn judge(&mut self, now: Now, head: RequestHead, request: RequestId) {
+        let mut asked = Asked::new(request, &head);
+        match self.wish(&head, &mut asked) {
             Ok(Wish::Health) => {
                 let (reply, reason) = if self.gateway().is_draining() {
                     (Reply::new(Status::ServiceUnavailable), Reason::Draining)
@@ -133,7 +136,7 @@ impl Connection {
                 let reply = self.page(page);
                 self.answer(now, &asked, reply, Reason::Granted);
             }
-            Ok(Wish::Socket(wish)) => self.check(now, asked, *wish),
+            Ok(Wish::Socket(wish)) => self.check(now, asked, *wish, head),
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
         }
     }
