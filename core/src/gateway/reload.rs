@@ -104,6 +104,11 @@ impl Gateway {
     /// Reads the configuration file and all files that it names again (SIGHUP). A bad one changes
     /// nothing. The notes say which it was.
     pub fn reload(&self, path: &Path, files: &mut dyn Files, _now: Now) -> Vec<Note> {
+        // What is read now is known, good or bad: the next look is not to report it once more.
+        self.reload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .has_changed(files);
         match self.try_reload(path, files) {
             Ok(warnings) => {
                 let warnings = warnings.into_iter().map(|message| Note::Warning { message });

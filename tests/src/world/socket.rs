@@ -28,7 +28,7 @@ impl Socket {
         let stream = TcpStream::connect(address).unwrap();
         let stream = prepared(stream);
         let name = ServerName::try_from("localhost").unwrap();
-        let session = ClientConnection::new(certificate::client(), name).unwrap();
+        let session = ClientConnection::new(certificate::client_tls(), name).unwrap();
         Self::Tls(Box::new(StreamOwned::new(session, stream)))
     }
 
