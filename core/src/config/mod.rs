@@ -31,8 +31,9 @@ use std::time::Duration;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
-    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, FileRef, Flag, HostEntry, Jwt, Limits,
-    LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, UrlScheme, Users, Verification,
+    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, FileRef,
+    Flag, HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind,
+    UrlScheme, Users, Verification,
 };
 pub use page::{CONTENT_SECURITY_POLICY, Page};
 pub use relations::BUILT_IN_ROLES;
@@ -214,10 +215,12 @@ impl LoginModule {
     /// Returns the files that the module names.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         let files = match &self.kind {
-            ModuleKind::Users(users) => [users.passwords.as_ref(), users.groups.as_ref()],
+            ModuleKind::Users(users) => [&users.passwords, &users.digests, &users.groups].map(Option::as_ref),
             ModuleKind::Jwt(jwt) => match &jwt.verification {
-                Verification::PublicKey { key, .. } | Verification::Secret { key, .. } => [Some(key), None],
-                Verification::Jwks { keys } => [Some(keys), None],
+                Verification::PublicKey { key, .. } | Verification::Secret { key, .. } => {
+                    [Some(key), None, None]
+                }
+                Verification::Jwks { keys } => [Some(keys), None, None],
             },
         };
         files.into_iter().flatten()

@@ -17,6 +17,7 @@ pub use admission::Admission;
 pub(crate) use sockets::OpenSocket;
 
 use crate::auth::grant::Grant;
+use crate::auth::nonces::Nonces;
 use crate::bell::Bells;
 use crate::budget::{Memory, Slots};
 use crate::config::{Config, ConfigErrors, ServiceKind};
@@ -82,6 +83,7 @@ pub struct Gateway {
     slots: Arc<Slots>,
     memory: Arc<Memory>,
     sockets: Arc<sockets::Sockets>,
+    nonces: Nonces,
     draining: AtomicBool,
 }
 
@@ -114,6 +116,7 @@ impl Gateway {
             slots: Slots::new(capacity.cores.saturating_sub(1), limits.job_bytes),
             memory: Memory::new(limits.message_memory),
             sockets: Arc::default(),
+            nonces: Nonces::default(),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -214,6 +217,10 @@ impl Gateway {
 
     pub(crate) const fn entropy(&self) -> &Entropy {
         &self.entropy
+    }
+
+    pub(crate) const fn nonces(&self) -> &Nonces {
+        &self.nonces
     }
 
     pub(crate) const fn slots(&self) -> &Arc<Slots> {
