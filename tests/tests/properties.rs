@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use countersign_core::gateway::Gateway;
 use countersign_core::leg::Break;
-use countersign_tests::client::{Response, upgrade};
+use countersign_tests::client::{Frame, Response, upgrade};
 use countersign_tests::random::Random;
 use countersign_tests::solo::Solo;
-use countersign_tests::world::{Setup, gateway, written};
+use countersign_tests::world::{FILE, Setup, gateway, written};
 use countersign_tests::{keys, talk};
 
 fn standard() -> Arc<Gateway> {
@@ -253,4 +253,43 @@ fn p7_a_granted_socket_shows_no_secret() {
     let signature = token.rsplit('.').next().unwrap();
     assert!(!seen.contains(signature), "{seen}");
     assert!(!seen.contains(std::str::from_utf8(keys::SECRET).unwrap()));
+}
+
+/// Says whether a socket was opened and not closed again with 3003.
+fn is_served(solo: &Solo) -> bool {
+    let denied = Frame::close(3003, "access changed").unmasked();
+    solo.sent.starts_with(b"HTTP/1.1 101 ") && !solo.sent.ends_with(&denied)
+}
+
+#[test]
+#[ignore = "ahead of what is built"]
+fn r14_no_grant_races_a_revocation() {
+    let request = upgrade("/api/ws").basic("alice", "correct horse").bytes();
+    let revoked = Setup::passwords().replace("alice:", "zoe:");
+    // Before the head, within it, behind it with the job not run, and behind the grant.
+    for moment in 0..4 {
+        let setup = Setup::standard();
+        let (gateway, mut files) = (gateway(setup.load().unwrap()), setup.memory());
+        let mut solo = Solo::new(&gateway);
+        let mut revoke = |solo: &mut Solo, at| {
+            if at == moment {
+                files.insert("users.htpasswd", revoked.as_bytes());
+                gateway.reload(FILE.as_ref(), &mut files, solo.now());
+                solo.nudge();
+            }
+        };
+        revoke(&mut solo, 0);
+        solo.offer(&request[..60]);
+        revoke(&mut solo, 1);
+        solo.offer(&request[60..]);
+        revoke(&mut solo, 2);
+        solo.run_jobs();
+        revoke(&mut solo, 3);
+        solo.run_jobs();
+        assert!(
+            !is_served(&solo),
+            "revoked at {moment}: {}",
+            solo.sent.escape_ascii()
+        );
+    }
 }

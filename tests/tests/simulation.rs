@@ -8,7 +8,7 @@ use countersign_tests::sim::{Habits, Sim};
 use countersign_tests::world::{FILE, Setup, gateway};
 
 /// How many days are simulated; each of them twice.
-const DAYS: u64 = 60;
+const DAYS: u64 = 25;
 
 fn day(setup: &Setup, habits: Habits, seed: u64) -> u64 {
     let gateway = gateway(setup.load().unwrap());

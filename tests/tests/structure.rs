@@ -199,7 +199,7 @@ fn every_row_of_the_suite_is_mounted() {
             };
             let mounted = list.contains(&format!(" {name},"));
             assert!(
-                mounted || !arguments.contains("world: &World"),
+                mounted || !arguments.contains("world: &World) {"),
                 "{name} is not mounted"
             );
         }

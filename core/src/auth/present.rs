@@ -241,7 +241,7 @@ fn authorization(
     else {
         return Ok(None);
     };
-    let bearer = !matches!(scheme, Scheme::Basic | Scheme::Digest);
+    let bearer = *scheme == Scheme::Bearer;
     let parsed = Authorization::parse(value).map_err(|_| Conflict::malformed(bearer))?;
     let credential = match (scheme, parsed.rest) {
         (Scheme::Basic, Rest::Token68(text)) => basic(text)?,
@@ -446,7 +446,7 @@ mod tests {
             ("Authorization: Bearer", true),
             ("Authorization: Bearer x,y", true),
             ("Authorization: Bearer x y", true),
-            ("Authorization: Token", true),
+            ("Authorization: Token", false),
             ("X-Token: a b", true),
             ("Sec-WebSocket-Protocol: chat, access_token", true),
             ("Sec-WebSocket-Protocol: access_token.*", true),

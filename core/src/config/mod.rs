@@ -25,6 +25,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, Place};
@@ -52,6 +53,8 @@ use view::View;
 pub struct Config {
     /// The file it was read from; names of other files are relative to its folder.
     pub path: PathBuf,
+    /// The text of that file.
+    pub text: Arc<str>,
     /// The roles that exist besides [`BUILT_IN_ROLES`] and the groups of group files.
     pub roles: Vec<String>,
     /// The listeners, at least one.
@@ -133,6 +136,7 @@ impl Config {
         };
         let config = Self {
             path: path.to_owned(),
+            text: text.into(),
             roles: parts.roles,
             servers: parts.servers,
             realms: parts.realms,

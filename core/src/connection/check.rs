@@ -9,9 +9,10 @@ use super::{Connection, State};
 use crate::auth::challenge::BearerError;
 use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
 use crate::auth::login::{Login, PasswordTask, Progress, Refused};
-use crate::auth::present::{Credential, Marker};
+use crate::auth::present::Marker;
 use crate::auth::realm::Realm;
 use crate::budget::{AddressKey, Claim};
+use crate::config::Scheme;
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
@@ -76,7 +77,7 @@ impl Connection {
             head,
             asked,
             wish: wished,
-            bearer: matches!(presented.credential, Credential::Token(_)),
+            bearer: presented.scheme == Scheme::Bearer,
             login: Login::new(Arc::clone(realm), presented.credential),
             waiting: None,
             job: 0,
