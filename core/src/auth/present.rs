@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
+use super::digest::DigestCredentials;
 use crate::config::{Carrier, Scheme};
 use crate::http::RequestHead;
 use crate::http::credentials::{Authorization, Rest, is_b64token};
@@ -31,6 +32,8 @@ pub(crate) struct Presented {
 pub(crate) enum Credential {
     /// User and password of RFC 7617.
     Basic { user: String, password: Secret<Vec<u8>> },
+    /// The parameters of RFC 7616, well-formed and for this very request.
+    Digest(Box<DigestCredentials>),
     /// A bearer token of RFC 6750, or one of a custom scheme.
     Token(Secret<String>),
 }
@@ -39,6 +42,7 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Basic { .. } => "Basic(***)",
+            Self::Digest(_) => "Digest(***)",
             Self::Token(_) => "Token(***)",
         })
     }
@@ -130,6 +134,7 @@ pub(crate) fn present(
         ..Presentation::default()
     };
     let (mut explicit, mut ambient): (Option<Presented>, Option<Presented>) = (None, None);
+    let mut malformed_cookie = None;
     for carrier in ways.carriers {
         let presented = match carrier {
             Carrier::Authorization if ways.ignore_authorization => None,
@@ -149,7 +154,16 @@ pub(crate) fn present(
                     first.as_ref().map(|param| param.value.expose().as_slice()),
                 )?
             }
-            Carrier::Cookie(name) => bare(carrier, one(crate::http::cookie::cookies(head.fields(), name))?)?,
+            Carrier::Cookie(name) => {
+                let value = one(crate::http::cookie::cookies(head.fields(), name))?;
+                match bare(carrier, value) {
+                    Ok(presented) => presented,
+                    Err(conflict) => {
+                        malformed_cookie.get_or_insert(conflict);
+                        None
+                    }
+                }
+            }
             Carrier::Subprotocol(marker) => subprotocol(carrier, marker, &mut found)?,
         };
         let Some(presented) = presented else { continue };
@@ -167,7 +181,11 @@ pub(crate) fn present(
     if !found.protocols.iter().all(|item| is_token(item.as_bytes())) {
         return Err(Conflict::malformed(false));
     }
-    // An explicit credential decides alone: a bad one is not made good by a cookie (R3c).
+    // An explicit credential decides alone: a bad one is not made good by a cookie, nor a good one bad
+    // by what a sibling domain has planted (R3c).
+    if let Some(conflict) = malformed_cookie.filter(|_| explicit.is_none()) {
+        return Err(conflict);
+    }
     found.presented = explicit.or(ambient);
     Ok(found)
 }
@@ -177,7 +195,8 @@ fn same_token(a: &Presented, b: &Presented) -> bool {
         (Credential::Token(a), Credential::Token(b)) => {
             constant_time_eq(a.expose().as_bytes(), b.expose().as_bytes())
         }
-        (Credential::Basic { .. }, _) | (_, Credential::Basic { .. }) => false,
+        (Credential::Basic { .. } | Credential::Digest(_), _)
+        | (_, Credential::Basic { .. } | Credential::Digest(_)) => false,
     }
 }
 
@@ -232,7 +251,11 @@ fn authorization(
     let credential = match (scheme, parsed.rest) {
         (Scheme::Basic, Rest::Token68(text)) => basic(text)?,
         (Scheme::Bearer | Scheme::Custom(_), Rest::Token68(text)) => token(text.as_bytes())?,
-        (Scheme::Digest, _) | (_, Rest::Empty | Rest::Params(_) | Rest::Other) => {
+        (Scheme::Digest, Rest::Params(params)) => {
+            let read = DigestCredentials::parse(&params, head.method().as_str(), head.target().as_str());
+            Credential::Digest(Box::new(read.map_err(|_| Conflict::malformed(bearer))?))
+        }
+        (Scheme::Digest, Rest::Token68(_)) | (_, Rest::Empty | Rest::Params(_) | Rest::Other) => {
             return Err(Conflict::malformed(bearer));
         }
     };

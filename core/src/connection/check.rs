@@ -9,12 +9,12 @@ use super::{Connection, State};
 use crate::auth::challenge::BearerError;
 use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
 use crate::auth::login::{Login, PasswordTask, Progress, Refused};
-use crate::auth::present::{Credential, Marker};
+use crate::auth::present::Marker;
 use crate::auth::realm::Realm;
 use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
 use crate::gateway::throttle::Source;
-use crate::http::{Reply, Status};
+use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
 use crate::rules::Service;
@@ -29,6 +29,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A check that waits for a job.
 #[derive(Debug)]
 pub(super) struct Checking {
+    /// The request, to be judged again if the rules change meanwhile.
+    head: RequestHead,
     asked: Asked,
     wish: Wished,
     login: Login,
@@ -52,7 +54,7 @@ struct Wished {
 
 impl Connection {
     /// Begins the check of a wish for a socket.
-    pub(super) fn check(&mut self, now: Now, mut asked: Asked, wish: SocketWish) {
+    pub(super) fn check(&mut self, now: Now, mut asked: Asked, wish: SocketWish, head: RequestHead) {
         let SocketWish {
             service,
             accept,
@@ -70,7 +72,7 @@ impl Connection {
         let Some(presented) = presentation.presented else {
             let Some(roles) = &realm.anonymous else {
                 asked.trace.begin(Check::Verify);
-                let reply = unauthorized(realm, &asked, None);
+                let reply = self.unauthorized(now, realm, &asked, None, false);
                 return self.answer(now, &asked, reply, Reason::NoCredential);
             };
             let grant = anonymous(realm, roles);
@@ -78,11 +80,11 @@ impl Connection {
         };
         asked.trace.begin(Check::Verify);
         let checking = Checking {
+            head,
             asked,
             wish: wished,
             // A custom scheme has no error parameters, not even on the line of Bearer beside it.
-            bearer: matches!(presented.credential, Credential::Token(_))
-                && presented.scheme == Scheme::Bearer,
+            bearer: presented.scheme == Scheme::Bearer,
             source: self.source(&presented.credential),
             login: Login::new(Arc::clone(realm), presented.credential),
             waiting: None,
@@ -94,7 +96,10 @@ impl Connection {
 
     /// Asks the modules until a job is needed or the verdict is there.
     fn go_on(&mut self, now: Now, mut checking: Box<Checking>) {
-        match checking.login.advance(self.gateway().entropy(), now) {
+        match checking
+            .login
+            .advance(self.gateway().entropy(), self.gateway().nonces(), now)
+        {
             Progress::Compare(task) => {
                 let remote = self.peer.remote.ip();
                 let address = (!remote.to_canonical().is_loopback()).then(|| AddressKey::of(remote));
@@ -112,7 +117,7 @@ impl Connection {
             },
             Progress::Refused(refused) => {
                 let (reply, reason) = match self.count_failure(now, checking.source, refused) {
-                    Ok(()) => (refusal(&checking, refused), refused.reason),
+                    Ok(()) => (self.refusal(now, &checking, refused), refused.reason),
                     Err(throttled) => throttled,
                 };
                 self.answer(now, &checking.asked, reply, reason);
@@ -146,10 +151,16 @@ impl Connection {
         if computed.number() != checking.job || checking.waiting.is_some() {
             return;
         }
-        let State::Checking(mut checking) = std::mem::replace(&mut self.state, State::Closed) else {
+        let Some(mut checking) = self.end_check() else {
             return;
         };
+        let rules = self.gateway().rules();
         match computed.into::<bool>() {
+            // What was compared may not count any more: no grant by rules that are gone.
+            Some(_) if !Arc::ptr_eq(&rules, &self.rules) => {
+                self.rules = rules;
+                self.judge(now, checking.head, checking.asked.request);
+            }
             Some(right) => {
                 checking.login.compared(right);
                 self.go_on(now, checking);
@@ -164,9 +175,22 @@ impl Connection {
 
     /// The verdict was not found in time.
     pub(super) fn check_is_late(&mut self, now: Now) {
-        if let State::Checking(checking) = std::mem::replace(&mut self.state, State::Closed) {
+        if let Some(checking) = self.end_check() {
             self.job = None;
             self.unavailable(now, &checking.asked);
+        }
+    }
+
+    /// Takes the check out of the state. Whatever is answered begins from a head that is awaited: in
+    /// [`State::Closed`] the answer would never be sent.
+    fn end_check(&mut self) -> Option<Box<Checking>> {
+        if !matches!(self.state, State::Checking(_)) {
+            return None;
+        }
+        let awaited = State::Head(Self::scanner(&self.rules));
+        match std::mem::replace(&mut self.state, awaited) {
+            State::Checking(checking) => Some(checking),
+            State::Head(_) | State::Serving(_) | State::Closing(_) | State::Closed => None,
         }
     }
 
@@ -183,7 +207,7 @@ impl Connection {
             Err(self.draining())
         } else {
             trace.begin(Check::Authorize);
-            authorize(&wish.service, &grant, &asked)
+            self.authorize(now, &wish.service, &grant, &asked)
                 .and_then(|()| {
                     trace.begin(Check::Subprotocol);
                     choose(&wish)
@@ -225,23 +249,71 @@ fn anonymous(realm: &Realm, roles: &[String]) -> Grant {
     }
 }
 
-fn unauthorized(realm: &Realm, asked: &Asked, error: Option<BearerError>) -> Reply {
-    Reply::unauthorized(realm.challenges.lines(error, asked.with_origin))
-}
-
-/// The answer to a credential that is not good.
-fn refusal(checking: &Checking, refused: Refused) -> Reply {
-    let Some(realm) = &checking.asked.realm else {
-        return Reply::closing(Status::InternalServerError);
-    };
-    if refused.claims_alone || realm.failure_is_403 {
-        return Reply::new(Status::Forbidden);
+impl Connection {
+    /// The answer that asks for a credential. `stale`: one was right but for its nonce.
+    fn unauthorized(
+        &self,
+        now: Now,
+        realm: &Realm,
+        asked: &Asked,
+        error: Option<BearerError>,
+        stale: bool,
+    ) -> Reply {
+        let digest = realm.digest_challenge(self.gateway().entropy(), asked.request, stale, now);
+        Reply::unauthorized(realm.challenges.lines(error, digest.as_ref(), asked.with_origin))
     }
-    let error = checking.bearer.then(|| BearerError {
-        description: description(refused.reason),
-        ..BearerError::INVALID_TOKEN
-    });
-    unauthorized(realm, &checking.asked, error)
+
+    /// The answer to a credential that is not good.
+    fn refusal(&self, now: Now, checking: &Checking, refused: Refused) -> Reply {
+        let asked = &checking.asked;
+        let Some(realm) = &asked.realm else {
+            return Reply::closing(Status::InternalServerError);
+        };
+        // Who is to repeat the request with another nonce has to be told which.
+        if refused.claims_alone || (realm.failure_is_403 && !refused.is_stale()) {
+            return Reply::new(Status::Forbidden);
+        }
+        let error = checking.bearer.then(|| BearerError {
+            description: description(refused.reason),
+            ..BearerError::INVALID_TOKEN
+        });
+        self.unauthorized(now, realm, asked, error, refused.is_stale())
+    }
+
+    /// Compares what the service requires with what was granted.
+    fn authorize(&self, now: Now, service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
+        let Some(realm) = &service.realm else {
+            return Ok(());
+        };
+        // An anonymous client may log in and come back: it is asked to.
+        let refuse = |challenge: Option<String>, reason| {
+            if grant.is_anonymous() {
+                return (self.unauthorized(now, realm, asked, None, false), reason);
+            }
+            let reply = Reply::new(Status::Forbidden);
+            let reply = match challenge {
+                Some(challenge) => reply.field("WWW-Authenticate", challenge),
+                None => reply,
+            };
+            (reply, reason)
+        };
+        if !service
+            .require_roles
+            .iter()
+            .all(|role| grant.roles.contains(role))
+        {
+            return Err(refuse(None, Reason::MissingRole));
+        }
+        if !service
+            .require_scopes
+            .iter()
+            .all(|scope| grant.scopes.contains(scope))
+        {
+            let challenge = realm.challenges.insufficient_scope(&service.require_scopes);
+            return Err(refuse(challenge, Reason::MissingScope));
+        }
+        Ok(())
+    }
 }
 
 /// Returns what the client is told beyond `invalid_token`, from a fixed list (R5). The reasons are
@@ -281,41 +353,6 @@ const fn description(reason: Reason) -> Option<&'static str> {
         | Reason::Draining
         | Reason::Internal => None,
     }
-}
-
-/// Compares what the service requires with what was granted.
-fn authorize(service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
-    let Some(realm) = &service.realm else {
-        return Ok(());
-    };
-    // An anonymous client may log in and come back: it is asked to.
-    let refuse = |challenge: Option<String>, reason| {
-        if grant.is_anonymous() {
-            return (unauthorized(realm, asked, None), reason);
-        }
-        let reply = Reply::new(Status::Forbidden);
-        let reply = match challenge {
-            Some(challenge) => reply.field("WWW-Authenticate", challenge),
-            None => reply,
-        };
-        (reply, reason)
-    };
-    if !service
-        .require_roles
-        .iter()
-        .all(|role| grant.roles.contains(role))
-    {
-        return Err(refuse(None, Reason::MissingRole));
-    }
-    if !service
-        .require_scopes
-        .iter()
-        .all(|scope| grant.scopes.contains(scope))
-    {
-        let challenge = realm.challenges.insufficient_scope(&service.require_scopes);
-        return Err(refuse(challenge, Reason::MissingScope));
-    }
-    Ok(())
 }
 
 /// Chooses the subprotocol (R9): the first of the server's that the client offered too.

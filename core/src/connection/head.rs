@@ -7,6 +7,7 @@ use super::{Connection, State};
 use crate::auth::present::{Conflict, Presentation, present};
 use crate::config::{CONTENT_SECURITY_POLICY, Page};
 use crate::http::{FieldError, HeadError, Method, Origin, Reply, RequestHead, Scan, Status, upgrade};
+use crate::note::RequestId;
 use crate::reason::Reason;
 use crate::rules::{Found, Service, Target};
 use crate::time::Now;
@@ -53,12 +54,14 @@ impl Connection {
                     return;
                 };
                 self.timers.stop_all();
+                // The rules of now: a connection can have waited for its request through a reload.
+                self.rules = self.gateway().rules();
                 // Whatever is answered begins from here; a refusal that keeps the connection starts over.
                 self.state = State::Head(Self::scanner(&self.rules));
                 match scanner.finish() {
                     Ok(head) => {
                         let request = self.request_id();
-                        self.judge(now, &head, request);
+                        self.judge(now, head, request);
                     }
                     Err(error) => self.refuse_head(now, error),
                 }
@@ -124,9 +127,9 @@ impl Connection {
     }
 
     /// Judges a complete head: everything of R1 that needs no credential work.
-    fn judge(&mut self, now: Now, head: &RequestHead, request: crate::note::RequestId) {
-        let mut asked = Asked::new(request, head);
-        match self.wish(now, head, &mut asked) {
+    pub(super) fn judge(&mut self, now: Now, head: RequestHead, request: RequestId) {
+        let mut asked = Asked::new(request, &head);
+        match self.wish(now, &head, &mut asked) {
             Ok(Wish::Health) => {
                 let (reply, reason) = if self.gateway().is_draining() {
                     (Reply::new(Status::ServiceUnavailable), Reason::Draining)
@@ -142,7 +145,7 @@ impl Connection {
                 let reply = self.page(page);
                 self.answer(now, &asked, reply, Reason::Granted);
             }
-            Ok(Wish::Socket(wish)) => self.check(now, asked, *wish),
+            Ok(Wish::Socket(wish)) => self.check(now, asked, *wish, head),
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
         }
     }
@@ -162,6 +165,9 @@ impl Connection {
         asked.trace.begin(Check::Host);
         if !server.serves(head.host()) {
             return Err((Reply::closing(server.unknown_host), Reason::BadHost));
+        }
+        if head.target().wants_tls() && server.tls.is_none() {
+            return Err((Reply::closing(Status::MisdirectedRequest), Reason::BadHost));
         }
         asked.trace.begin(Check::Route);
         let no_route = || (Reply::new(Status::NotFound), Reason::NoRoute);

@@ -61,6 +61,10 @@ impl Source {
         let shared = rules.shared.iter().any(|network| network.contains(address));
         let whose = shared.then(|| match credential {
             Credential::Basic { user, .. } => entropy.tagged(Label::Throttle, user.as_bytes()),
+            Credential::Digest(digest) => {
+                let user = digest.user().unwrap_or_default();
+                entropy.tagged(Label::Throttle, user.as_bytes())
+            }
             // A token has no user before it is verified. Counted is this very token, or one client
             // with an old token would lock out everybody; guessing another one is hopeless anyway.
             Credential::Token(token) => entropy.tagged(Label::Throttle, token.expose().as_bytes()),
