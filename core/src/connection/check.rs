@@ -190,7 +190,9 @@ impl Connection {
         let awaited = State::Head(Self::scanner(&self.rules));
         match std::mem::replace(&mut self.state, awaited) {
             State::Checking(checking) => Some(checking),
-            State::Head(_) | State::Serving(_) | State::Closing(_) | State::Closed => None,
+            State::Preface(_) | State::Head(_) | State::Serving(_) | State::Closing(_) | State::Closed => {
+                None
+            }
         }
     }
 

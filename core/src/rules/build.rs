@@ -309,6 +309,7 @@ impl<'c> Builder<'c> {
             },
             health: server.health.clone(),
             hsts: server.hsts,
+            balancers: server.proxy_protocol.clone(),
             routes,
         }
     }

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod log;
 pub mod origin;
 pub mod policy;
+pub mod proxied;
 pub mod reload;
 pub mod route;
 pub mod same;
@@ -217,6 +218,18 @@ macro_rules! rows {
                 r02_a_disabled_service_is_503,
                 a_public_service_asks_for_nothing,
                 r01_the_first_failure_wins,
+            ],
+            proxied: [
+                e13_the_peer_is_who_the_header_names,
+                e13_the_header_comes_before_tls,
+                e13_a_balancer_may_speak_for_itself,
+                e13_malformed_headers_close,
+                e13_a_header_may_come_in_pieces,
+                e13_a_missing_header_is_let_go_at_the_head_timeout,
+                e13_from_others_a_header_is_an_error,
+                e13_connections_count_for_the_client,
+                e13_explain_takes_the_peer_as_named,
+                e14_behind_a_balancer_each_client_is_throttled_alone,
             ],
             reload: [
                 m15_a_replaced_key_set_is_found,
