@@ -5,6 +5,7 @@
 //! ignored. The tables in `members` are the one list of members: the checks, the hints at the nearest
 //! name, the defaults and [`schema`] all come from them.
 
+mod acl;
 mod address;
 mod build;
 mod error;
@@ -27,6 +28,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use acl::{Acl, AclEntry, Entitlement};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
@@ -54,6 +56,8 @@ pub struct Config {
     pub path: PathBuf,
     /// The roles that exist besides [`BUILT_IN_ROLES`] and the groups of group files.
     pub roles: Vec<String>,
+    /// The parent of every service's access control list.
+    pub acl: Option<Acl>,
     /// The listeners, at least one.
     pub servers: Vec<Server>,
     /// The realms by name.
@@ -134,6 +138,7 @@ impl Config {
         let config = Self {
             path: path.to_owned(),
             roles: parts.roles,
+            acl: parts.acl,
             servers: parts.servers,
             realms: parts.realms,
             services: parts.services,

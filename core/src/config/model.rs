@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::acl::Acl;
 use super::error::Place;
 
 /// A file that a member names.
@@ -112,6 +113,8 @@ pub struct Service {
     pub require_roles: Vec<String>,
     /// The scopes that are needed, all of them.
     pub require_scopes: Vec<String>,
+    /// Its own access control list. `None`: the file's, if there is one.
+    pub acl: Option<Acl>,
     /// The subprotocols that it speaks, preferred ones first.
     pub subprotocols: Vec<String>,
     /// Refuses clients that offer none of `subprotocols`.

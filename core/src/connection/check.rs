@@ -11,6 +11,7 @@ use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
 use crate::auth::login::{Login, PasswordTask, Progress, Refused};
 use crate::auth::present::{Credential, Marker};
 use crate::auth::realm::Realm;
+use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
@@ -304,6 +305,12 @@ fn authorize(service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refu
         .all(|role| grant.roles.contains(role))
     {
         return Err(refuse(None, Reason::MissingRole));
+    }
+    let entitled = acl::to_connect(service.kind)
+        .iter()
+        .all(|entitlement| service.acl.holds(&grant.roles, *entitlement));
+    if !entitled {
+        return Err(refuse(None, Reason::MissingEntitlement));
     }
     if !service
         .require_scopes

@@ -14,6 +14,7 @@ pub(crate) use build::build;
 pub(crate) use route::Found;
 
 use crate::auth::realm::Realm;
+use crate::authz::acl::Acl;
 use crate::config::{Carrier, Limits, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 
@@ -72,6 +73,7 @@ pub(crate) struct Service {
     pub(crate) allow_missing_origin: bool,
     pub(crate) require_roles: Vec<String>,
     pub(crate) require_scopes: Vec<String>,
+    pub(crate) acl: Acl,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) require_subprotocol: bool,
     pub(crate) idle_timeout: Option<Duration>,

@@ -1,5 +1,6 @@
 //! The conformance suite: one file per topic, one function per row, run in every world.
 
+pub mod acl;
 pub mod basic;
 pub mod bearer;
 pub mod carriers;
@@ -26,6 +27,15 @@ use crate::world::{Setup, Stage};
 macro_rules! rows {
     ($mount:ident) => {
         $mount! {
+            acl: [
+                m08_a_missing_entitlement_is_403,
+                m08_an_added_entitlement_counts_after_a_reload,
+                m09_a_denial_is_for_its_role_alone,
+                m09_the_files_list_is_inherited,
+                m09_unknown_roles_do_not_load,
+                e10_an_anonymous_client_without_the_entitlement_is_401,
+                a_public_service_has_no_list,
+            ],
             basic: [
                 m04_right_passwords_are_granted,
                 m04_wrong_password_and_unknown_user_look_the_same,
