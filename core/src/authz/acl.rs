@@ -76,6 +76,7 @@ mod tests {
     use Entitlement::{Connect, Read, Write};
 
     type Entry<'a> = (&'a str, &'a [Entitlement], &'a [Entitlement]);
+    type Case<'a> = (bool, &'a [Entry<'a>], &'a [&'a str], &'a [Entitlement]);
 
     fn list(inherit: bool, entries: &[Entry<'_>]) -> config::Acl {
         let entry = |(role, allow, deny): &Entry<'_>| config::AclEntry {
@@ -127,7 +128,7 @@ mod tests {
             &[("Everyone", &[Connect, Read], &[]), ("admin", &[Write], &[])],
         );
         let deny_everyone = [("Everyone", &[][..], &[Connect][..]), ("admin", &[Connect], &[])];
-        let table: &[(bool, &[Entry<'_>], &[&str], &[Entitlement])] = &[
+        let table: &[Case<'_>] = &[
             // Denied for one role, allowed for another that the client has too.
             (true, &deny_everyone, &["Everyone"], &[Read]),
             (

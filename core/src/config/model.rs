@@ -396,7 +396,7 @@ pub enum ClaimsMode {
 pub enum Verification {
     /// One public key, bound to one algorithm, never one of `HS*`.
     PublicKey {
-        /// `RS*`, `PS*`, `ES256`, `ES384` or `EdDSA`.
+        /// `RS*`, `PS*`, `ES256`, `ES384`, `ES512`, `ES256K` or `EdDSA`.
         algorithm: &'static str,
         /// The PEM file.
         key: FileRef,
