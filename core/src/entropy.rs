@@ -25,6 +25,12 @@ pub enum Label {
     Request,
     /// Which stored parameter set an unknown user's password is hashed under.
     UnknownUser,
+    /// The MAC of a Digest nonce.
+    DigestNonce,
+    /// What tells Digest nonces of one moment apart.
+    NonceSalt,
+    /// The opaque value of Digest challenges.
+    DigestOpaque,
     /// The random part of a masked or fresh key inside the process.
     ProcessKey,
 }
@@ -34,6 +40,9 @@ impl Label {
         match self {
             Self::Request => b"request\0",
             Self::UnknownUser => b"unknown-user\0",
+            Self::DigestNonce => b"digest-nonce\0",
+            Self::NonceSalt => b"nonce-salt\0",
+            Self::DigestOpaque => b"digest-opaque\0",
             Self::ProcessKey => b"process-key\0",
         }
     }

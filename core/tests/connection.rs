@@ -71,6 +71,7 @@ struct Client {
     connection: Connection,
     now: Now,
     jobs: Vec<Job>,
+    notes: Vec<Note>,
     closed: bool,
     hung_up: bool,
 }
@@ -87,6 +88,7 @@ impl Client {
             connection: Connection::client(gateway.admit(address, START).unwrap(), peer, START),
             now: START,
             jobs: Vec::new(),
+            notes: Vec::new(),
             closed: false,
             hung_up: false,
         }
@@ -108,9 +110,9 @@ impl Client {
                         .handle(self.now, Input::Sent(Leg::CLIENT, chunk.len()));
                 }
                 Step::Compute(job) => self.jobs.push(job),
-                Step::Note(Note::Panicked) => panic!("no note of ours"),
+                Step::Note(note) => self.notes.push(note),
                 Step::Hangup(_) => self.hung_up = true,
-                Step::Note(_) | Step::Dial(_) | Step::Secure(..) | Step::Drop(_) => {}
+                Step::Dial(_) | Step::Secure(..) | Step::Drop(_) => {}
                 Step::Closed => {
                     self.closed = true;
                     break;
@@ -137,10 +139,10 @@ impl Client {
     }
 
     fn wants_read(&mut self) -> bool {
-        match self.connection.step(self.now) {
-            Step::Wait(wait) => wait.wants_read(Leg::CLIENT),
-            step => panic!("{step:?}"),
-        }
+        let Step::Wait(wait) = self.connection.step(self.now) else {
+            panic!("there is something to do");
+        };
+        wait.wants_read(Leg::CLIENT)
     }
 
     fn wait(&mut self, by: Duration) {
@@ -279,4 +281,51 @@ fn e15_a_slow_reader_is_not_idle() {
         client.wait(Duration::from_secs(1));
     }
     assert!(client.wants_read());
+}
+
+#[test]
+fn e17_a_socket_whose_client_does_not_answer_our_close_has_its_duration_logged() {
+    let gateway = gateway(&mut files());
+    let mut client = socket(&gateway);
+    client.wait(Duration::from_secs(7));
+    gateway.drain(client.now);
+    assert!(client.take(usize::MAX).ends_with("server shutting down"));
+    client.wait(Duration::from_secs(5));
+    client.take(usize::MAX);
+    assert!(client.closed);
+    let Some(Note::Closed(closed)) = client.notes.last() else {
+        panic!("{:?}", client.notes);
+    };
+    assert_eq!((closed.code, closed.duration), (1001, Duration::from_secs(12)));
+}
+
+#[test]
+fn e16_a_bad_file_is_reported_once_though_a_signal_found_it() {
+    let mut files = files();
+    let gateway = gateway(&mut files);
+    files.insert("users", "alice:clear text\n");
+    let notes = gateway.reload(Path::new("countersign.json"), &mut files, START);
+    assert!(matches!(notes.as_slice(), [Note::ReloadFailed(_)]), "{notes:?}");
+    let notes = gateway.refresh(&mut files, START.after(Duration::from_secs(2)));
+    assert!(notes.is_empty(), "{notes:?}");
+}
+
+#[test]
+fn r02_an_absolute_https_target_without_tls_is_misdirected() {
+    let gateway = gateway(&mut files());
+    for (target, status) in [
+        ("https://localhost:443/api/ws", 421),
+        ("WSS://localhost:443/api/ws", 421),
+        ("http://localhost:443/api/ws", 401),
+        ("ws://localhost:443/api/ws", 401),
+    ] {
+        let request = UPGRADE
+            .replace("/api/ws", target)
+            .replace("localhost\r", "localhost:443\r");
+        let answer = Client::of(&gateway).ask(format!("{request}\r\n"));
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{target}: {answer}"
+        );
+    }
 }

@@ -10,6 +10,7 @@ use super::chain::{Chain, ChainVerdict, Outcome};
 use super::grant::{Authority, EVERYONE, Grant, Identity};
 use super::is_reserved_role;
 use super::jwt::{self, Token, Verified};
+use super::nonces::Nonces;
 use super::password::StoredHash;
 use super::present::Credential;
 use super::realm::{JwtModule, Module, Realm, UsersModule};
@@ -102,7 +103,7 @@ impl Login {
     }
 
     /// Goes on until a password has to be compared or the verdict is found.
-    pub(crate) fn advance(&mut self, entropy: &Entropy, now: Now) -> Progress {
+    pub(crate) fn advance(&mut self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Progress {
         let realm = Arc::clone(&self.realm);
         while !self.chain.has_ended()
             && let Some((flag, module)) = realm.modules.get(self.next)
@@ -117,7 +118,20 @@ impl Login {
                                 password: password.clone(),
                             });
                         }
+                        None if users.passwords.is_none() => Outcome::Ignored(None),
                         None => Outcome::Failure(Reason::UnknownUser),
+                    }
+                }
+                (Module::Users(users), Credential::Digest(credentials)) => {
+                    match realm.judge_digest(users, credentials) {
+                        Ok(user) => {
+                            self.passed.push(Passed {
+                                module: self.next,
+                                by: By::Password { user },
+                            });
+                            Outcome::Success
+                        }
+                        Err(outcome) => outcome,
                     }
                 }
                 (Module::Jwt(jwt), Credential::Token(text)) => match jwt.judge(text.expose(), now) {
@@ -130,14 +144,15 @@ impl Login {
                     }
                     Err(outcome) => outcome,
                 },
-                (Module::Users(_), Credential::Token(_)) | (Module::Jwt(_), Credential::Basic { .. }) => {
+                (Module::Users(_), Credential::Token(_))
+                | (Module::Jwt(_), Credential::Basic { .. } | Credential::Digest(_)) => {
                     Outcome::Ignored(None)
                 }
             };
             self.chain.record(*flag, outcome);
             self.next += 1;
         }
-        self.verdict(now)
+        self.verdict(entropy, nonces, now)
     }
 
     /// Takes in what the comparison of the last [`Progress::Compare`] said.
@@ -161,14 +176,29 @@ impl Login {
         }
     }
 
-    fn verdict(&mut self, now: Now) -> Progress {
+    fn verdict(&mut self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Progress {
         match self.chain.verdict() {
-            ChainVerdict::Pass => Progress::Granted(Box::new(self.commit(now))),
+            // Last of all, so that a login that fails uses no nonce up, and two modules use it once.
+            ChainVerdict::Pass => match self.spend(entropy, nonces, now) {
+                Ok(()) => Progress::Granted(Box::new(self.commit(now))),
+                Err(reason) => Progress::Refused(Refused {
+                    reason,
+                    claims_alone: false,
+                }),
+            },
             ChainVerdict::Fail(reason) => Progress::Refused(Refused {
                 // Nobody felt responsible: for a bearer token the wire says invalid_token all the same.
                 reason: reason.unwrap_or(Reason::MalformedCredential),
                 claims_alone: self.chain.claims_alone(),
             }),
+        }
+    }
+
+    /// Uses up what is good for one request alone.
+    fn spend(&self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Result<(), Reason> {
+        match &self.credential {
+            Credential::Digest(credentials) => self.realm.spend_nonce(credentials, entropy, nonces, now),
+            Credential::Basic { .. } | Credential::Token(_) => Ok(()),
         }
     }
 
@@ -216,6 +246,13 @@ impl Login {
             }
         }
         grant
+    }
+}
+
+impl Refused {
+    /// Says whether everything was right but the nonce of a Digest response.
+    pub(crate) const fn is_stale(self) -> bool {
+        matches!(self.reason, Reason::StaleNonce | Reason::ReusedNonce)
     }
 }
 

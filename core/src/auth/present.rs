@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
+use super::digest::DigestCredentials;
 use crate::config::{Carrier, Scheme};
 use crate::http::RequestHead;
 use crate::http::credentials::{Authorization, Rest, is_b64token};
@@ -31,6 +32,8 @@ pub(crate) struct Presented {
 pub(crate) enum Credential {
     /// User and password of RFC 7617.
     Basic { user: String, password: Secret<Vec<u8>> },
+    /// The parameters of RFC 7616, well-formed and for this very request.
+    Digest(Box<DigestCredentials>),
     /// A bearer token of RFC 6750, or one of a custom scheme.
     Token(Secret<String>),
 }
@@ -39,6 +42,7 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Basic { .. } => "Basic(***)",
+            Self::Digest(_) => "Digest(***)",
             Self::Token(_) => "Token(***)",
         })
     }
@@ -191,7 +195,8 @@ fn same_token(a: &Presented, b: &Presented) -> bool {
         (Credential::Token(a), Credential::Token(b)) => {
             constant_time_eq(a.expose().as_bytes(), b.expose().as_bytes())
         }
-        (Credential::Basic { .. }, _) | (_, Credential::Basic { .. }) => false,
+        (Credential::Basic { .. } | Credential::Digest(_), _)
+        | (_, Credential::Basic { .. } | Credential::Digest(_)) => false,
     }
 }
 
@@ -241,12 +246,16 @@ fn authorization(
     else {
         return Ok(None);
     };
-    let bearer = !matches!(scheme, Scheme::Basic | Scheme::Digest);
+    let bearer = *scheme == Scheme::Bearer;
     let parsed = Authorization::parse(value).map_err(|_| Conflict::malformed(bearer))?;
     let credential = match (scheme, parsed.rest) {
         (Scheme::Basic, Rest::Token68(text)) => basic(text)?,
         (Scheme::Bearer | Scheme::Custom(_), Rest::Token68(text)) => token(text.as_bytes())?,
-        (Scheme::Digest, _) | (_, Rest::Empty | Rest::Params(_) | Rest::Other) => {
+        (Scheme::Digest, Rest::Params(params)) => {
+            let read = DigestCredentials::parse(&params, head.method().as_str(), head.target().as_str());
+            Credential::Digest(Box::new(read.map_err(|_| Conflict::malformed(bearer))?))
+        }
+        (Scheme::Digest, Rest::Token68(_)) | (_, Rest::Empty | Rest::Params(_) | Rest::Other) => {
             return Err(Conflict::malformed(bearer));
         }
     };
@@ -446,7 +455,7 @@ mod tests {
             ("Authorization: Bearer", true),
             ("Authorization: Bearer x,y", true),
             ("Authorization: Bearer x y", true),
-            ("Authorization: Token", true),
+            ("Authorization: Token", false),
             ("X-Token: a b", true),
             ("Sec-WebSocket-Protocol: chat, access_token", true),
             ("Sec-WebSocket-Protocol: access_token.*", true),

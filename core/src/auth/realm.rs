@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::challenge::Challenges;
+use super::digestfile::DigestFile;
 use super::groupfile::Groups;
 use super::jwk::KeySet;
 use super::jwt;
@@ -21,6 +22,8 @@ pub(crate) struct Realm {
     pub(crate) carriers: Vec<Carrier>,
     /// The roles of a client without a credential, if one is let in.
     pub(crate) anonymous: Option<Vec<String>>,
+    /// How long a nonce of Digest is good for.
+    pub(crate) nonce_lifetime: Duration,
     pub(crate) session_timeout: Option<Duration>,
     pub(crate) same_token_ok: bool,
     pub(crate) ignore_authorization: bool,
@@ -53,6 +56,7 @@ pub(crate) enum Module {
 #[derive(Debug)]
 pub(crate) struct UsersModule {
     pub(crate) passwords: Option<UserFile>,
+    pub(crate) digests: Option<DigestFile>,
     pub(crate) groups: Option<Groups>,
 }
 

@@ -26,14 +26,16 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use acl::{Acl, AclEntry, Entitlement};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
-    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, FileRef, Flag, HostEntry, Jwt, Limits,
-    LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, UrlScheme, Users, Verification,
+    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, FileRef,
+    Flag, HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind,
+    UrlScheme, Users, Verification,
 };
 pub use page::{CONTENT_SECURITY_POLICY, Page};
 pub use relations::BUILT_IN_ROLES;
@@ -54,6 +56,8 @@ use view::View;
 pub struct Config {
     /// The file it was read from; names of other files are relative to its folder.
     pub path: PathBuf,
+    /// The text of that file.
+    pub text: Arc<str>,
     /// The roles that exist besides [`BUILT_IN_ROLES`] and the groups of group files.
     pub roles: Vec<String>,
     /// The parent of every service's access control list.
@@ -137,6 +141,7 @@ impl Config {
         };
         let config = Self {
             path: path.to_owned(),
+            text: text.into(),
             roles: parts.roles,
             acl: parts.acl,
             servers: parts.servers,
@@ -215,10 +220,12 @@ impl LoginModule {
     /// Returns the files that the module names.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         let files = match &self.kind {
-            ModuleKind::Users(users) => [users.passwords.as_ref(), users.groups.as_ref()],
+            ModuleKind::Users(users) => [&users.passwords, &users.digests, &users.groups].map(Option::as_ref),
             ModuleKind::Jwt(jwt) => match &jwt.verification {
-                Verification::PublicKey { key, .. } | Verification::Secret { key, .. } => [Some(key), None],
-                Verification::Jwks { keys } => [Some(keys), None],
+                Verification::PublicKey { key, .. } | Verification::Secret { key, .. } => {
+                    [Some(key), None, None]
+                }
+                Verification::Jwks { keys } => [Some(keys), None, None],
             },
         };
         files.into_iter().flatten()

@@ -275,6 +275,8 @@ pub struct Realm {
     pub description: String,
     /// The challenges of a 401, in order; never empty.
     pub challenges: Vec<Challenge>,
+    /// How the Digest challenge is made, if it is among them.
+    pub digest: Digest,
     /// The scopes that the Bearer challenge announces.
     pub scope: Vec<String>,
     /// Where a credential may travel; never empty.
@@ -297,6 +299,47 @@ pub struct Realm {
     pub compat: Compat,
     /// Where it stands in the file.
     pub place: Place,
+}
+
+/// The settings of Digest, RFC 7616.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// The algorithms that are offered, the stronger first; never empty.
+    pub algorithms: Vec<DigestAlgorithm>,
+    /// How long a nonce is good for.
+    pub nonce_lifetime: Duration,
+}
+
+/// A hash algorithm of Digest, the stronger first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DigestAlgorithm {
+    /// SHA-256.
+    Sha256,
+    /// MD5, for clients that know nothing else.
+    Md5,
+}
+
+impl DigestAlgorithm {
+    /// All of them, the stronger first.
+    pub const ALL: [Self; 2] = [Self::Sha256, Self::Md5];
+
+    /// Returns the name as RFC 7616 writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            Self::Md5 => "MD5",
+        }
+    }
+
+    /// Returns the length of a hash, in bytes.
+    #[must_use]
+    pub const fn length(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Md5 => 16,
+        }
+    }
 }
 
 /// The rights of a client without a credential.
@@ -351,8 +394,10 @@ pub enum ModuleKind {
 /// A `users` module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Users {
-    /// The htpasswd file.
+    /// The htpasswd file, for Basic.
     pub passwords: Option<FileRef>,
+    /// The htdigest file, for Digest; there is this or `passwords`, or both.
+    pub digests: Option<FileRef>,
     /// The group file, whose groups are roles.
     pub groups: Option<FileRef>,
 }

@@ -9,10 +9,11 @@ use super::{Connection, State};
 use crate::auth::challenge::BearerError;
 use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
 use crate::auth::login::{Login, PasswordTask, Progress, Refused};
-use crate::auth::present::{Credential, Marker};
+use crate::auth::present::Marker;
 use crate::auth::realm::Realm;
 use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
+use crate::config::Scheme;
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
@@ -67,7 +68,7 @@ impl Connection {
         };
         let Some(presented) = presentation.presented else {
             let Some(roles) = &realm.anonymous else {
-                let reply = unauthorized(realm, &asked, None);
+                let reply = self.unauthorized(now, realm, &asked, None, false);
                 return self.answer(now, &asked, reply, Reason::NoCredential);
             };
             let grant = anonymous(realm, roles);
@@ -77,7 +78,7 @@ impl Connection {
             head,
             asked,
             wish: wished,
-            bearer: matches!(presented.credential, Credential::Token(_)),
+            bearer: presented.scheme == Scheme::Bearer,
             login: Login::new(Arc::clone(realm), presented.credential),
             waiting: None,
             job: 0,
@@ -88,7 +89,10 @@ impl Connection {
 
     /// Asks the modules until a job is needed or the verdict is there.
     fn go_on(&mut self, now: Now, mut checking: Box<Checking>) {
-        match checking.login.advance(self.gateway().entropy(), now) {
+        match checking
+            .login
+            .advance(self.gateway().entropy(), self.gateway().nonces(), now)
+        {
             Progress::Compare(task) => {
                 let remote = self.peer.remote.ip();
                 let address = (!remote.to_canonical().is_loopback()).then(|| AddressKey::of(remote));
@@ -102,7 +106,7 @@ impl Connection {
             }
             Progress::Granted(grant) => self.decide(now, checking.asked, checking.wish, *grant),
             Progress::Refused(refused) => {
-                let reply = refusal(&checking, refused);
+                let reply = self.refusal(now, &checking, refused);
                 self.answer(now, &checking.asked, reply, refused.reason);
             }
         }
@@ -187,7 +191,7 @@ impl Connection {
         let decided = if self.gateway().is_draining() {
             Err(self.draining())
         } else {
-            authorize(&wish.service, &grant, &asked)
+            self.authorize(now, &wish.service, &grant, &asked)
                 .and_then(|()| choose(&wish))
                 .and_then(|protocol| {
                     let limit = self.rules.limits.sockets_per_subject;
@@ -224,23 +228,77 @@ fn anonymous(realm: &Realm, roles: &[String]) -> Grant {
     }
 }
 
-fn unauthorized(realm: &Realm, asked: &Asked, error: Option<BearerError>) -> Reply {
-    Reply::unauthorized(realm.challenges.lines(error, asked.with_origin))
-}
-
-/// The answer to a credential that is not good.
-fn refusal(checking: &Checking, refused: Refused) -> Reply {
-    let Some(realm) = &checking.asked.realm else {
-        return Reply::closing(Status::InternalServerError);
-    };
-    if refused.claims_alone || realm.failure_is_403 {
-        return Reply::new(Status::Forbidden);
+impl Connection {
+    /// The answer that asks for a credential. `stale`: one was right but for its nonce.
+    fn unauthorized(
+        &self,
+        now: Now,
+        realm: &Realm,
+        asked: &Asked,
+        error: Option<BearerError>,
+        stale: bool,
+    ) -> Reply {
+        let digest = realm.digest_challenge(self.gateway().entropy(), asked.request, stale, now);
+        Reply::unauthorized(realm.challenges.lines(error, digest.as_ref(), asked.with_origin))
     }
-    let error = checking.bearer.then(|| BearerError {
-        description: description(refused.reason),
-        ..BearerError::INVALID_TOKEN
-    });
-    unauthorized(realm, &checking.asked, error)
+
+    /// The answer to a credential that is not good.
+    fn refusal(&self, now: Now, checking: &Checking, refused: Refused) -> Reply {
+        let asked = &checking.asked;
+        let Some(realm) = &asked.realm else {
+            return Reply::closing(Status::InternalServerError);
+        };
+        // Who is to repeat the request with another nonce has to be told which.
+        if refused.claims_alone || (realm.failure_is_403 && !refused.is_stale()) {
+            return Reply::new(Status::Forbidden);
+        }
+        let error = checking.bearer.then(|| BearerError {
+            description: description(refused.reason),
+            ..BearerError::INVALID_TOKEN
+        });
+        self.unauthorized(now, realm, asked, error, refused.is_stale())
+    }
+
+    /// Compares what the service requires with what was granted.
+    fn authorize(&self, now: Now, service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
+        let Some(realm) = &service.realm else {
+            return Ok(());
+        };
+        // An anonymous client may log in and come back: it is asked to.
+        let refuse = |challenge: Option<String>, reason| {
+            if grant.is_anonymous() {
+                return (self.unauthorized(now, realm, asked, None, false), reason);
+            }
+            let reply = Reply::new(Status::Forbidden);
+            let reply = match challenge {
+                Some(challenge) => reply.field("WWW-Authenticate", challenge),
+                None => reply,
+            };
+            (reply, reason)
+        };
+        if !service
+            .require_roles
+            .iter()
+            .all(|role| grant.roles.contains(role))
+        {
+            return Err(refuse(None, Reason::MissingRole));
+        }
+        if !acl::to_connect(service.kind)
+            .iter()
+            .all(|entitlement| service.acl.holds(&grant.roles, *entitlement))
+        {
+            return Err(refuse(None, Reason::MissingEntitlement));
+        }
+        if !service
+            .require_scopes
+            .iter()
+            .all(|scope| grant.scopes.contains(scope))
+        {
+            let challenge = realm.challenges.insufficient_scope(&service.require_scopes);
+            return Err(refuse(challenge, Reason::MissingScope));
+        }
+        Ok(())
+    }
 }
 
 /// Returns what the client is told beyond `invalid_token`, from a fixed list (R5). The reasons are
@@ -280,47 +338,6 @@ const fn description(reason: Reason) -> Option<&'static str> {
         | Reason::Draining
         | Reason::Internal => None,
     }
-}
-
-/// Compares what the service requires with what was granted.
-fn authorize(service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
-    let Some(realm) = &service.realm else {
-        return Ok(());
-    };
-    // An anonymous client may log in and come back: it is asked to.
-    let refuse = |challenge: Option<String>, reason| {
-        if grant.is_anonymous() {
-            return (unauthorized(realm, asked, None), reason);
-        }
-        let reply = Reply::new(Status::Forbidden);
-        let reply = match challenge {
-            Some(challenge) => reply.field("WWW-Authenticate", challenge),
-            None => reply,
-        };
-        (reply, reason)
-    };
-    if !service
-        .require_roles
-        .iter()
-        .all(|role| grant.roles.contains(role))
-    {
-        return Err(refuse(None, Reason::MissingRole));
-    }
-    let entitled = acl::to_connect(service.kind)
-        .iter()
-        .all(|entitlement| service.acl.holds(&grant.roles, *entitlement));
-    if !entitled {
-        return Err(refuse(None, Reason::MissingEntitlement));
-    }
-    if !service
-        .require_scopes
-        .iter()
-        .all(|scope| grant.scopes.contains(scope))
-    {
-        let challenge = realm.challenges.insufficient_scope(&service.require_scopes);
-        return Err(refuse(challenge, Reason::MissingScope));
-    }
-    Ok(())
 }
 
 /// Chooses the subprotocol (R9): the first of the server's that the client offered too.

@@ -155,6 +155,9 @@ impl Connection {
         if !server.serves(head.host()) {
             return Err((Reply::closing(server.unknown_host), Reason::BadHost));
         }
+        if head.target().wants_tls() && server.tls.is_none() {
+            return Err((Reply::closing(Status::MisdirectedRequest), Reason::BadHost));
+        }
         let no_route = || (Reply::new(Status::NotFound), Reason::NoRoute);
         let path = path.map_err(|_| no_route())?;
         let service = match server.route(head.host(), &path, local_port) {

@@ -321,13 +321,12 @@ impl Connection {
     }
 
     /// The client has not answered our Close in time.
-    pub(super) fn give_up_handshake(&mut self) {
+    pub(super) fn give_up_handshake(&mut self, now: Now) {
         let State::Serving(serving) = &self.state else {
             return;
         };
         let close = serving.socket.closing.unwrap_or(Close::Internal);
-        let at = self.timers.get(Timer::Close).unwrap_or(serving.socket.opened);
-        self.note_closed(at, close.code(), close.reason().into());
+        self.note_closed(now.at, close.code(), close.reason().into());
         self.over();
     }
 

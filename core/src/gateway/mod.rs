@@ -17,6 +17,7 @@ pub use admission::Admission;
 pub(crate) use sockets::OpenSocket;
 
 use crate::auth::grant::Grant;
+use crate::auth::nonces::Nonces;
 use crate::bell::Bells;
 use crate::budget::{Memory, Slots};
 use crate::config::{Config, ConfigErrors, ServiceKind};
@@ -75,13 +76,14 @@ pub struct Gateway {
     reload: Mutex<reload::Reload>,
     services: RwLock<BTreeMap<String, Arc<ServiceFactory>>>,
     admissions: admission::Admissions,
-    /// The connection limit in force, which a small descriptor limit may have lowered.
-    connection_limit: AtomicUsize,
+    /// The most connections that the descriptor limit allows.
+    connections_that_fit: AtomicUsize,
     capacity: Capacity,
     bells: Bells,
     slots: Arc<Slots>,
     memory: Arc<Memory>,
     sockets: Arc<sockets::Sockets>,
+    nonces: Nonces,
     draining: AtomicBool,
 }
 
@@ -107,13 +109,14 @@ impl Gateway {
             entropy: Entropy::new(&seed),
             services: RwLock::default(),
             admissions: admission::Admissions::default(),
-            connection_limit: AtomicUsize::new(limits.connections.unwrap_or(capacity.connections)),
+            connections_that_fit: AtomicUsize::new(usize::MAX),
             capacity,
             bells: Bells::default(),
             // One processor is left to the IO path, if there is another.
             slots: Slots::new(capacity.cores.saturating_sub(1), limits.job_bytes),
             memory: Memory::new(limits.message_memory),
             sockets: Arc::default(),
+            nonces: Nonces::default(),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -159,7 +162,8 @@ impl Gateway {
         let each = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
         let fit = descriptors.saturating_sub(DESCRIPTORS_BESIDE) / each;
         let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
-        let wanted = self.connection_limit.fetch_min(fit, Ordering::Relaxed);
+        let wanted = self.connection_limit(&self.rules());
+        self.connections_that_fit.store(fit, Ordering::Relaxed);
         (wanted > fit).then(|| Note::Warning {
             message: format!(
                 "limits.connections is {fit} instead of {wanted}: {descriptors} descriptors are allowed and \
@@ -180,13 +184,19 @@ impl Gateway {
     /// Takes a slot for a connection from `peer`, before any TLS work; `None` over a limit, and
     /// then the adapter closes the stream. The slot is given back when the `Admission` is dropped.
     pub fn admit(self: &Arc<Self>, peer: IpAddr, _now: Now) -> Option<Admission> {
-        let limit = self.connection_limit.load(Ordering::Relaxed);
-        let per_address = self
-            .rules()
+        let rules = self.rules();
+        let limit = self.connection_limit(&rules);
+        let per_address = rules
             .limits
             .connections_per_address
             .unwrap_or_else(|| (limit / 10).max(1));
         Admission::new(self, peer, limit, per_address)
+    }
+
+    /// Returns the connection limit in force: what the configuration says, or what fits.
+    fn connection_limit(&self, rules: &Rules) -> usize {
+        let configured = rules.limits.connections.unwrap_or(self.capacity.connections);
+        configured.min(self.connections_that_fit.load(Ordering::Relaxed))
     }
 
     /// Returns figures for the operator.
@@ -207,6 +217,10 @@ impl Gateway {
 
     pub(crate) const fn entropy(&self) -> &Entropy {
         &self.entropy
+    }
+
+    pub(crate) const fn nonces(&self) -> &Nonces {
+        &self.nonces
     }
 
     pub(crate) const fn slots(&self) -> &Arc<Slots> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Route, Rules, Server, Service, Target};
 use crate::auth::algorithm::Algorithm;
 use crate::auth::challenge::Challenges;
+use crate::auth::digestfile::DigestFile;
 use crate::auth::groupfile::Groups;
 use crate::auth::jwk::KeySet;
 use crate::auth::jwt;
@@ -14,7 +15,8 @@ use crate::auth::userfile::{LineError, UserFile};
 use crate::authz::acl::Acl;
 use crate::config;
 use crate::config::{
-    Access, ClaimsMode, Config, ConfigError, ConfigErrors, FileRef, Jwt, ModuleKind, Users, Verification,
+    Access, ClaimsMode, Config, ConfigError, ConfigErrors, DigestAlgorithm, FileRef, Jwt, ModuleKind, Users,
+    Verification,
 };
 use crate::http::{HostPattern, OriginPattern, Status};
 use crate::tls;
@@ -99,11 +101,13 @@ impl<'c> Builder<'c> {
                     .map(|challenge| (challenge.scheme.clone(), challenge.application_prefix))
                     .collect(),
                 scope: realm.scope.clone(),
+                digest_algorithms: realm.digest.algorithms.clone(),
                 suppress_prompt: realm.suppress_browser_prompt,
             },
             schemes: schemes.collect(),
             carriers: realm.carriers.clone(),
             anonymous: realm.anonymous.as_ref().map(|anonymous| anonymous.roles.clone()),
+            nonce_lifetime: realm.digest.nonce_lifetime,
             session_timeout: realm.session_timeout,
             same_token_ok: realm.same_token_ok,
             ignore_authorization: realm.ignore_authorization_from_proxy,
@@ -114,7 +118,7 @@ impl<'c> Builder<'c> {
                 .iter()
                 .filter_map(|module| {
                     let built = match &module.kind {
-                        ModuleKind::Users(users) => Module::Users(self.users(users)),
+                        ModuleKind::Users(users) => Module::Users(self.users(realm, users)),
                         ModuleKind::Jwt(jwt) => Module::Jwt(self.jwt(jwt)?),
                     };
                     Some((module.success, built))
@@ -123,12 +127,13 @@ impl<'c> Builder<'c> {
         }
     }
 
-    fn users(&mut self, users: &Users) -> UsersModule {
+    fn users(&mut self, realm: &config::Realm, users: &Users) -> UsersModule {
         let passwords = users.passwords.as_ref().and_then(|file| {
             UserFile::parse(self.bytes(file))
                 .map_err(|errors| self.lines(file, errors))
                 .ok()
         });
+        let digests = users.digests.as_ref().and_then(|file| self.digests(realm, file));
         let groups = users.groups.as_ref().and_then(|file| {
             Groups::parse(self.bytes(file))
                 .map_err(|errors| self.lines(file, errors))
@@ -137,7 +142,29 @@ impl<'c> Builder<'c> {
         if let Some(groups) = &groups {
             self.groups.extend(groups.names().map(str::to_owned));
         }
-        UsersModule { passwords, groups }
+        UsersModule {
+            passwords,
+            digests,
+            groups,
+        }
+    }
+
+    fn digests(&mut self, realm: &config::Realm, file: &FileRef) -> Option<DigestFile> {
+        let digests = DigestFile::parse(self.bytes(file), &realm.description)
+            .map_err(|errors| self.lines(file, errors))
+            .ok()?;
+        // Clients take the first algorithm that they know: one without users refuses everybody who takes it.
+        for algorithm in DigestAlgorithm::ALL {
+            let offered = realm.digest.algorithms.contains(&algorithm);
+            let what = match (offered, digests.count(algorithm)) {
+                (true, 0) => "is offered, but no user has a digest of it",
+                (false, 1..) => "is not offered, its digests are not used",
+                (true, 1..) | (false, 0) => continue,
+            };
+            self.warnings
+                .push(format!("{}: {} {what}", file.path.display(), algorithm.name()));
+        }
+        Some(digests)
     }
 
     fn jwt(&mut self, jwt: &Jwt) -> Option<JwtModule> {

@@ -2,6 +2,7 @@
 //! heap of events, one seed.
 
 mod agenda;
+mod chaos;
 mod far;
 mod habits;
 mod line;

@@ -5,10 +5,12 @@ pub mod basic;
 pub mod bearer;
 pub mod carriers;
 pub mod chain;
+pub mod demo;
 pub mod drain;
 pub mod echo;
 pub mod head;
 pub mod jws;
+pub mod legs;
 pub mod lifetime;
 pub mod limits;
 pub mod log;
@@ -16,6 +18,7 @@ pub mod origin;
 pub mod policy;
 pub mod reload;
 pub mod route;
+pub mod same;
 pub mod tls;
 pub mod upgrade;
 
@@ -45,6 +48,8 @@ macro_rules! rows {
                 m06_retry_on_the_same_connection,
                 r07_the_third_refusal_closes,
                 r07_one_attempt_closes_at_once,
+                r07_the_last_wrong_password_is_answered,
+                r02_a_lost_verdict_is_503,
                 r07_bytes_behind_a_refused_upgrade_are_discarded,
                 r05_basic_that_cannot_be_read_is_400,
                 r05_empty_user_and_password_is_401,
@@ -92,6 +97,11 @@ macro_rules! rows {
                 m22_pairs_of_modules,
                 r15_ignored_is_no_success,
                 e07_each_issuer_has_its_keys,
+            ],
+            demo: [
+                demo_printed_credentials_work,
+                r17_the_page_is_hardened,
+                r17_pages_take_get_and_head,
             ],
             drain: [
                 e18_open_sockets_are_told,
@@ -141,6 +151,15 @@ macro_rules! rows {
                 r12_without_kid_the_only_key_counts,
                 r12_keys_in_the_token_are_not_used,
             ],
+            legs: [
+                legs_dial_write_and_end,
+                legs_a_refused_dial_is_told,
+                legs_tls_from_the_start,
+                legs_start_tls,
+                legs_files,
+                legs_let_go_is_the_end,
+                legs_end_with_the_socket,
+            ],
             lifetime: [
                 e01_an_expired_token_closes_the_socket,
                 e01_the_leeway_belongs_to_the_lifetime,
@@ -152,9 +171,9 @@ macro_rules! rows {
                 r14_clock_jumps_never_extend,
             ],
             limits: [
-                e15_sockets_per_subject_are_429,
                 e15_half_sent_heads_are_408,
                 e15_connections_are_limited,
+                e15_sockets_per_subject_are_429,
                 e15_announced_messages_share_one_memory,
                 r02_a_refusal_survives_a_sending_client,
                 r02_discarding_is_bounded,

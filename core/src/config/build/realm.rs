@@ -2,12 +2,12 @@
 
 use super::super::members::RSA_ALGORITHMS;
 use super::super::model::{
-    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Flag, Jwt, LoginModule, ModuleKind, Realm, Scheme,
-    Users, Verification,
+    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Flag, Jwt, LoginModule,
+    ModuleKind, Realm, Scheme, Users, Verification,
 };
 use super::super::syntax;
 use super::super::view::{Item, View};
-use super::Builder;
+use super::{Builder, NO_MEMBERS};
 
 impl Builder<'_, '_> {
     pub(super) fn realm(&mut self, name: &str, item: &Item<'_>) -> Option<Realm> {
@@ -31,6 +31,7 @@ impl Builder<'_, '_> {
             Some(entries) => self.challenges(&entries),
             None => default_challenges(&modules),
         };
+        self.check_digest(&view, &challenges, &modules);
         let compat = view.object("compat").map(|compat| Compat {
             kaazing403: compat.boolean("kaazing403"),
             application_prefix: compat.boolean("applicationPrefix"),
@@ -39,6 +40,7 @@ impl Builder<'_, '_> {
             name: name.to_owned(),
             description,
             challenges,
+            digest: digest(&view)?,
             scope: view.texts("scope"),
             carriers: self
                 .carriers(&view)
@@ -94,15 +96,50 @@ impl Builder<'_, '_> {
             _ => return None,
         };
         let kind = match view.tag()? {
-            "users" => ModuleKind::Users(Users {
-                passwords: view.file("passwords"),
-                groups: view.file("groups"),
-            }),
+            "users" => ModuleKind::Users(self.users(&view)),
             "jwt" => ModuleKind::Jwt(Box::new(self.jwt(&view)?)),
             _ => return None,
         };
         let place = view.place();
         Some(LoginModule { success, kind, place })
+    }
+
+    fn users(&mut self, view: &View<'_>) -> Users {
+        if view.item("passwords").is_none() && view.item("digests").is_none() {
+            let message = "\"passwords\" or \"digests\" is required: without users nobody can log in";
+            self.report.add(view.place(), message);
+        }
+        Users {
+            passwords: view.file("passwords"),
+            digests: view.file("digests"),
+            groups: view.file("groups"),
+        }
+    }
+
+    /// A challenge that no module can judge the answer of, and a file that no challenge asks for,
+    /// are mistakes: each refuses everybody who has the right password.
+    fn check_digest(&mut self, view: &View<'_>, challenges: &[Challenge], modules: &[LoginModule]) {
+        let file = modules.iter().find_map(|module| match &module.kind {
+            ModuleKind::Users(users) => users.digests.as_ref(),
+            ModuleKind::Jwt(_) => None,
+        });
+        let challenge = challenges
+            .iter()
+            .position(|challenge| challenge.scheme == Scheme::Digest);
+        match (challenge, file) {
+            (Some(index), None) => {
+                let entries = view.list("challenges").unwrap_or_default();
+                let place = entries.get(index).map_or_else(|| view.place(), Item::place);
+                let message =
+                    "no login module of this realm has \"digests\": nobody can answer this challenge";
+                self.report.add(place, message);
+            }
+            (None, Some(file)) => {
+                let message = "\"Digest\" is not among the realm's \"challenges\": this file is never used";
+                self.report.add(file.place.clone(), message);
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
     }
 
     fn jwt(&mut self, view: &View<'_>) -> Option<Jwt> {
@@ -140,6 +177,21 @@ impl Builder<'_, '_> {
     }
 }
 
+fn digest(realm: &View<'_>) -> Option<Digest> {
+    let none = NO_MEMBERS;
+    let view = realm.object_or("digest", &none);
+    let named = view.texts("algorithms");
+    let named = |algorithm: &DigestAlgorithm| match named.is_empty() {
+        true => *algorithm == DigestAlgorithm::Sha256,
+        false => named.iter().any(|name| name == algorithm.name()),
+    };
+    Some(Digest {
+        // RFC 7616 section 3.7: clients take the first that they know, so the stronger comes first.
+        algorithms: DigestAlgorithm::ALL.into_iter().filter(named).collect(),
+        nonce_lifetime: view.duration("nonceLifetime")?,
+    })
+}
+
 fn verification(view: &View<'_>) -> Option<Verification> {
     let (name, item) = view.single()?;
     let inner = item.object()?;
@@ -162,11 +214,19 @@ fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
         ModuleKind::Jwt(_) => true,
         ModuleKind::Users(_) => false,
     });
+    let digest = modules.iter().any(|module| match &module.kind {
+        ModuleKind::Users(users) => users.digests.is_some(),
+        ModuleKind::Jwt(_) => false,
+    });
     let basic = modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.passwords.is_some(),
         ModuleKind::Jwt(_) => false,
     });
-    let schemes = [(Scheme::Bearer, bearer), (Scheme::Basic, basic)];
+    let schemes = [
+        (Scheme::Bearer, bearer),
+        (Scheme::Digest, digest),
+        (Scheme::Basic, basic),
+    ];
     let wanted = schemes.into_iter().filter(|(_, wanted)| *wanted);
     wanted
         .map(|(scheme, _)| Challenge {

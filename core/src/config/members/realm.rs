@@ -17,7 +17,7 @@ pub(super) static REALM: &[Row] = &[
         some(&CHALLENGE_NAME),
         "Schemes in order; default what the login modules can judge",
     ),
-    later("digest", "Algorithms and nonces of Digest"),
+    row("digest", Kind::Object(DIGEST), "Algorithms and nonces of Digest").or("{}"),
     row("scope", list(&SCOPE_TOKEN), "Scopes that the challenge announces").or("[]"),
     row("carriers", some(&CARRIER_NAME), "Where a credential may travel").or("[\"authorization\"]"),
     row(
@@ -63,6 +63,14 @@ pub(super) static REALM: &[Row] = &[
     row("compat", Kind::Object(COMPAT), "Behaviour of older gateways").or("{}"),
 ];
 
+/// `digest`.
+static DIGEST: &[Row] = &[
+    row("algorithms", some(&DIGEST_WORD), "Algorithms that are offered").or("[\"SHA-256\"]"),
+    row("nonceLifetime", POSITIVE, "How long a nonce is good for").or("\"5 minutes\""),
+];
+
+static DIGEST_WORD: Kind = Kind::Word(&[Word::built("SHA-256"), Word::built("MD5")]);
+
 static ANONYMOUS: &[Row] = &[row("roles", list(&ROLE_NAME), "Roles besides Anonymous").or("[]")];
 
 static COMPAT: &[Row] = &[
@@ -83,8 +91,8 @@ static MODULE: Tagged = Tagged {
             name: "users",
             doc: "User files",
             rows: &[
-                row("passwords", Kind::File, "htpasswd file").required(),
-                later("digests", "htdigest file"),
+                row("passwords", Kind::File, "htpasswd file, for Basic"),
+                row("digests", Kind::File, "htdigest file, for Digest"),
                 row("groups", Kind::File, "Group file"),
             ],
             state: State::Built,

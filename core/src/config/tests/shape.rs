@@ -82,7 +82,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
         ("/servers/0/authentication", "servers[0].authentication"),
         ("/servers/0/endpoints", "servers[0].endpoints"),
         ("/servers/0/clientCertificates", "servers[0].clientCertificates"),
-        ("/realms/demo/digest", "realms.demo.digest"),
         (
             "/realms/demo/authorizationTimeout",
             "realms.demo.authorizationTimeout",
@@ -92,10 +91,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
         ("/realms/demo/form", "realms.demo.form"),
         ("/realms/demo/tickets", "realms.demo.tickets"),
         ("/realms/demo/acrValues", "realms.demo.acrValues"),
-        (
-            "/realms/demo/loginModules/0/digests",
-            "realms.demo.loginModules[0].digests",
-        ),
         ("/services/echo/stepUpLifetime", "services.echo.stepUpLifetime"),
         ("/services/echo/singleUse", "services.echo.singleUse"),
         ("/services/echo/firstMessage", "services.echo.firstMessage"),
@@ -121,14 +116,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
     refuses(
         &format!("{JWT}/verification"),
         jwks,
-        path,
-        "not available in this version",
-    );
-    let digest = json!(["Digest", "Basic"]);
-    let path = "realms.demo.challenges[0]";
-    refuses(
-        &format!("{REALM}/challenges"),
-        digest,
         path,
         "not available in this version",
     );
