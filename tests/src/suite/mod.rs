@@ -6,6 +6,7 @@ pub mod bearer;
 pub mod carriers;
 pub mod chain;
 pub mod demo;
+pub mod digest;
 pub mod drain;
 pub mod echo;
 pub mod ephemeral;
@@ -106,6 +107,26 @@ macro_rules! rows {
                 demo_printed_credentials_work,
                 r17_the_page_is_hardened,
                 r17_pages_take_get_and_head,
+            ],
+            digest: [
+                m33_the_whole_exchange_on_one_connection,
+                m33_digest_nc_reuse_is_refused,
+                m33_counts_arrive_in_any_order,
+                m33_an_expired_nonce_is_stale,
+                m33_uri_mismatch_is_400,
+                r13_malformed_digests_are_400,
+                r13_a_foreign_realm_or_algorithm_is_401,
+                r13_a_foreign_nonce_is_stale,
+                r13_a_nonce_belongs_to_its_realm,
+                r05_wrong_passwords_and_unknown_users_look_the_same,
+                r13_names_may_be_utf_8,
+                r04_md5_is_opt_in,
+                r03_digest_beside_an_origin_is_ambient,
+                r15_two_modules_use_the_nonce_once,
+                r13_a_reload_forgets_no_count,
+                r13_stale_is_401_under_every_setting,
+                r10_digests_are_not_logged,
+                m23_wrong_digest_files_do_not_load,
             ],
             drain: [
                 e18_open_sockets_are_told,
