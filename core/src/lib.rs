@@ -11,18 +11,19 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `ops` | what programs share: command line, log lines, the demo |
+//! | `ops` | what programs share: command line, log lines, the demo, explanations |
 //! | [`connection`] | one socket's life, one file per state |
 //! | [`gateway`] | what all connections share: admission, budgets, reload, shutdown |
 //! | `service` | what stands behind the door: one file per service |
 //! | `rules` | the configuration with every file read, as one snapshot |
 //! | [`auth`] | credentials: carriers, login chain, tokens, passwords, challenges |
+//! | `authz` | what a client may do: access control lists |
 //! | `ws` | tungstenite over a stream in memory, frame headers |
 //! | [`note`] | what is told to the operator |
 //! | [`config`] | the configuration file, with a place for every error |
 //! | [`http`] | request heads, targets, origins, answers |
 //! | `tls`, `budget`, `bell`, `legs`, `buffer`, `timers` | what the machine is made of |
-//! | [`job`], [`leg`], [`reason`], [`secret`], [`entropy`], [`time`] | plain data |
+//! | [`job`], [`leg`], [`reason`], [`secret`], [`entropy`], [`time`], [`trace`] | plain data |
 
 pub mod auth;
 pub mod config;
@@ -38,8 +39,10 @@ pub mod reason;
 pub mod secret;
 pub mod service;
 pub mod time;
+pub mod trace;
 pub mod ws;
 
+mod authz;
 mod bell;
 mod budget;
 mod buffer;

@@ -4,10 +4,12 @@
 pub mod algorithm;
 mod chain;
 pub(crate) mod challenge;
+mod curve;
 mod der;
 pub mod digest;
 pub mod digestfile;
 mod digestlogin;
+pub(crate) mod ephemeral;
 pub mod grant;
 pub mod groupfile;
 pub mod json;

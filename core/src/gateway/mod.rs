@@ -3,6 +3,7 @@
 mod admission;
 mod reload;
 mod sockets;
+pub(crate) mod throttle;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -83,6 +84,7 @@ pub struct Gateway {
     slots: Arc<Slots>,
     memory: Arc<Memory>,
     sockets: Arc<sockets::Sockets>,
+    throttle: throttle::Throttle,
     nonces: Nonces,
     draining: AtomicBool,
 }
@@ -116,6 +118,7 @@ impl Gateway {
             slots: Slots::new(capacity.cores.saturating_sub(1), limits.job_bytes),
             memory: Memory::new(limits.message_memory),
             sockets: Arc::default(),
+            throttle: throttle::Throttle::default(),
             nonces: Nonces::default(),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
@@ -229,6 +232,10 @@ impl Gateway {
 
     pub(crate) const fn memory(&self) -> &Arc<Memory> {
         &self.memory
+    }
+
+    pub(crate) const fn throttle(&self) -> &throttle::Throttle {
+        &self.throttle
     }
 
     pub(crate) fn is_draining(&self) -> bool {

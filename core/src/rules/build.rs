@@ -7,15 +7,17 @@ use super::{Route, Rules, Server, Service, Target};
 use crate::auth::algorithm::Algorithm;
 use crate::auth::challenge::Challenges;
 use crate::auth::digestfile::DigestFile;
+use crate::auth::ephemeral::EphemeralModule;
 use crate::auth::groupfile::Groups;
 use crate::auth::jwk::KeySet;
 use crate::auth::jwt;
 use crate::auth::realm::{JwtModule, Module, Realm, UsersModule};
 use crate::auth::userfile::{LineError, UserFile};
+use crate::authz::acl::Acl;
 use crate::config;
 use crate::config::{
-    Access, ClaimsMode, Config, ConfigError, ConfigErrors, DigestAlgorithm, FileRef, Jwt, ModuleKind, Users,
-    Verification,
+    Access, ClaimsMode, Config, ConfigError, ConfigErrors, DigestAlgorithm, Ephemeral, FileRef, Jwt,
+    ModuleKind, Users, Verification,
 };
 use crate::http::{HostPattern, OriginPattern, Status};
 use crate::tls;
@@ -54,6 +56,7 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
         None => Ok(Rules {
             servers,
             limits: config.limits.clone(),
+            throttle: config.throttle.clone(),
             drain_grace: config.drain_grace,
             warnings,
         }),
@@ -97,7 +100,10 @@ impl<'c> Builder<'c> {
                 schemes: realm
                     .challenges
                     .iter()
-                    .map(|challenge| (challenge.scheme.clone(), challenge.application_prefix))
+                    .map(|challenge| {
+                        let prefixed = challenge.application_prefix && realm.compat.application_prefix;
+                        (challenge.scheme.clone(), prefixed)
+                    })
                     .collect(),
                 scope: realm.scope.clone(),
                 digest_algorithms: realm.digest.algorithms.clone(),
@@ -119,6 +125,7 @@ impl<'c> Builder<'c> {
                     let built = match &module.kind {
                         ModuleKind::Users(users) => Module::Users(self.users(realm, users)),
                         ModuleKind::Jwt(jwt) => Module::Jwt(self.jwt(jwt)?),
+                        ModuleKind::Ephemeral(ephemeral) => Module::Ephemeral(self.ephemeral(ephemeral)),
                     };
                     Some((module.success, built))
                 })
@@ -164,6 +171,16 @@ impl<'c> Builder<'c> {
                 .push(format!("{}: {} {what}", file.path.display(), algorithm.name()));
         }
         Some(digests)
+    }
+
+    fn ephemeral(&mut self, ephemeral: &Ephemeral) -> EphemeralModule {
+        let mut module = EphemeralModule::new();
+        for file in &ephemeral.secrets {
+            if let Err(error) = module.add(ephemeral.algorithm, self.bytes(file)) {
+                self.fault(file, None, error);
+            }
+        }
+        module
     }
 
     fn jwt(&mut self, jwt: &Jwt) -> Option<JwtModule> {
@@ -240,6 +257,11 @@ impl<'c> Builder<'c> {
             allow_missing_origin: service.allow_missing_origin,
             require_roles: service.require_roles.clone(),
             require_scopes: service.require_scopes.clone(),
+            acl: match &service.access {
+                // Whoever enters a public service has no role that a list could be about.
+                Access::Public => Acl::Absent,
+                Access::Realms(_) => Acl::new(service.acl.as_ref(), self.config.acl.as_ref()),
+            },
             subprotocols: service.subprotocols.clone(),
             require_subprotocol: service.require_subprotocol,
             idle_timeout: service.idle_timeout,

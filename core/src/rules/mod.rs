@@ -14,7 +14,8 @@ pub(crate) use build::build;
 pub(crate) use route::Found;
 
 use crate::auth::realm::Realm;
-use crate::config::{Carrier, Limits, Page, ServiceKind};
+use crate::authz::acl::Acl;
+use crate::config::{self, Carrier, Limits, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 
 /// The rules in force.
@@ -22,6 +23,7 @@ use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 pub(crate) struct Rules {
     pub(crate) servers: Vec<Server>,
     pub(crate) limits: Limits,
+    pub(crate) throttle: config::Throttle,
     pub(crate) drain_grace: Duration,
     /// What was left out while the rules were built, for the log.
     pub(crate) warnings: Vec<String>,
@@ -72,6 +74,7 @@ pub(crate) struct Service {
     pub(crate) allow_missing_origin: bool,
     pub(crate) require_roles: Vec<String>,
     pub(crate) require_scopes: Vec<String>,
+    pub(crate) acl: Acl,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) require_subprotocol: bool,
     pub(crate) idle_timeout: Option<Duration>,

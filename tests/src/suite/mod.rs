@@ -1,5 +1,6 @@
 //! The conformance suite: one file per topic, one function per row, run in every world.
 
+pub mod acl;
 pub mod basic;
 pub mod bearer;
 pub mod carriers;
@@ -8,6 +9,8 @@ pub mod demo;
 pub mod digest;
 pub mod drain;
 pub mod echo;
+pub mod ephemeral;
+pub mod explain;
 pub mod head;
 pub mod jws;
 pub mod legs;
@@ -19,6 +22,8 @@ pub mod policy;
 pub mod reload;
 pub mod route;
 pub mod same;
+pub mod schemes;
+pub mod throttle;
 pub mod tls;
 pub mod upgrade;
 
@@ -30,6 +35,15 @@ use crate::world::{Setup, Stage};
 macro_rules! rows {
     ($mount:ident) => {
         $mount! {
+            acl: [
+                m08_a_missing_entitlement_is_403,
+                m08_an_added_entitlement_counts_after_a_reload,
+                m09_a_denial_is_for_its_role_alone,
+                m09_the_files_list_is_inherited,
+                m09_unknown_roles_do_not_load,
+                e10_an_anonymous_client_without_the_entitlement_is_401,
+                a_public_service_has_no_list,
+            ],
             basic: [
                 m04_right_passwords_are_granted,
                 m04_wrong_password_and_unknown_user_look_the_same,
@@ -136,6 +150,17 @@ macro_rules! rows {
                 e17_the_end_of_a_socket_is_logged,
                 m18_a_client_that_answers_no_ping_is_ended,
             ],
+            ephemeral: [
+                m36_a_signed_name_is_granted_until_it_expires,
+                m36_the_socket_ends_with_the_credential,
+                m36_each_secret_of_a_rotation_counts,
+                m36_what_is_not_signed_or_expired_is_401,
+                m36_a_bad_secret_file_does_not_load,
+            ],
+            explain: [
+                b3_an_explanation_is_what_the_gateway_does,
+                b3_each_check_has_its_line,
+            ],
             head: [
                 r02_malformed_heads_are_refused_and_close,
                 r02_malformed_heads_are_refused_after_half_close,
@@ -238,6 +263,19 @@ macro_rules! rows {
                 m32_loopback_hosts_are_the_default,
                 m07_plain_text_is_for_loopback,
                 m10_unknown_members_are_errors_with_a_place,
+            ],
+            schemes: [
+                m19_a_custom_scheme_is_judged_like_a_bearer_token,
+                m19_a_custom_scheme_has_no_error_parameters,
+                m19_the_application_prefix_is_off_the_wire,
+            ],
+            throttle: [
+                e14_the_eleventh_failure_is_429,
+                e14_a_throttled_client_is_let_in_when_the_window_is_over,
+                e14_another_address_is_not_affected,
+                e14_behind_a_shared_address_users_are_told_apart,
+                e14_what_is_no_guess_is_not_counted,
+                e14_networks_are_checked_at_load,
             ],
             tls: [
                 m01_upgrade_under_tls,
