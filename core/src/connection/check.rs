@@ -225,10 +225,11 @@ impl Connection {
                 })
         };
         asked.trace = trace;
+        // The login has succeeded: a refusal from here on has a name too.
+        asked.subject = grant.subject().map(str::to_owned);
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             Ok((protocol, counted)) => {
-                asked.subject = grant.subject().map(str::to_owned);
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
