@@ -17,6 +17,7 @@
 //! | `service` | what stands behind the door: one file per service |
 //! | `rules` | the configuration with every file read, as one snapshot |
 //! | [`auth`] | credentials: carriers, login chain, tokens, passwords, challenges |
+//! | `authz` | what a client may do: access control lists |
 //! | `ws` | tungstenite over a stream in memory, frame headers |
 //! | [`note`] | what is told to the operator |
 //! | [`config`] | the configuration file, with a place for every error |
@@ -42,6 +43,7 @@ pub mod time;
 pub mod trace;
 pub mod ws;
 
+mod authz;
 mod bell;
 mod budget;
 mod buffer;

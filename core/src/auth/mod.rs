@@ -4,6 +4,7 @@
 pub mod algorithm;
 mod chain;
 pub(crate) mod challenge;
+mod curve;
 mod der;
 pub mod digest;
 pub mod digestfile;

@@ -5,6 +5,7 @@
 //! ignored. The tables in `members` are the one list of members: the checks, the hints at the nearest
 //! name, the defaults and [`schema`] all come from them.
 
+mod acl;
 mod address;
 mod build;
 mod error;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use acl::{Acl, AclEntry, Entitlement};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
@@ -60,6 +62,8 @@ pub struct Config {
     pub text: Arc<str>,
     /// The roles that exist besides [`BUILT_IN_ROLES`] and the groups of group files.
     pub roles: Vec<String>,
+    /// The parent of every service's access control list.
+    pub acl: Option<Acl>,
     /// The listeners, at least one.
     pub servers: Vec<Server>,
     /// The realms by name.
@@ -145,6 +149,7 @@ impl Config {
             path: path.to_owned(),
             text: text.into(),
             roles: parts.roles,
+            acl: parts.acl,
             servers: parts.servers,
             realms: parts.realms,
             services: parts.services,
@@ -258,6 +263,9 @@ fn read_fault(error: &io::Error, limit: usize) -> String {
         format!("the file is too large: at most {limit} bytes are read")
     } else if error.kind() == io::ErrorKind::IsADirectory {
         "this is a folder: name a file".to_owned()
+    } else if error.kind() == io::ErrorKind::InvalidInput {
+        // Adapters open nothing that blocks, or that a reload would find empty.
+        "not a regular file: a pipe or a device cannot be read again at a reload".to_owned()
     } else {
         format!("the file cannot be read: {}", error.kind())
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::acl::Acl;
 use super::error::Place;
 use super::network::Network;
 
@@ -127,6 +128,8 @@ pub struct Service {
     pub require_roles: Vec<String>,
     /// The scopes that are needed, all of them.
     pub require_scopes: Vec<String>,
+    /// Its own access control list. `None`: the file's, if there is one.
+    pub acl: Option<Acl>,
     /// The subprotocols that it speaks, preferred ones first.
     pub subprotocols: Vec<String>,
     /// Refuses clients that offer none of `subprotocols`.
@@ -477,7 +480,7 @@ pub enum ClaimsMode {
 pub enum Verification {
     /// One public key, bound to one algorithm, never one of `HS*`.
     PublicKey {
-        /// `RS*`, `PS*`, `ES256`, `ES384` or `EdDSA`.
+        /// `RS*`, `PS*`, `ES256`, `ES384`, `ES512`, `ES256K` or `EdDSA`.
         algorithm: &'static str,
         /// The PEM file.
         key: FileRef,

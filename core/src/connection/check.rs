@@ -11,6 +11,7 @@ use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
 use crate::auth::login::{Login, PasswordTask, Progress, Refused};
 use crate::auth::present::Marker;
 use crate::auth::realm::Realm;
+use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
 use crate::gateway::throttle::Source;
@@ -226,10 +227,11 @@ impl Connection {
                 })
         };
         asked.trace = trace;
+        // The login has succeeded: a refusal from here on has a name too.
+        asked.subject = grant.subject().map(str::to_owned);
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             Ok((protocol, counted)) => {
-                asked.subject = grant.subject().map(str::to_owned);
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
@@ -305,6 +307,12 @@ impl Connection {
             .all(|role| grant.roles.contains(role))
         {
             return Err(refuse(None, Reason::MissingRole));
+        }
+        if !acl::to_connect(service.kind)
+            .iter()
+            .all(|entitlement| service.acl.holds(&grant.roles, *entitlement))
+        {
+            return Err(refuse(None, Reason::MissingEntitlement));
         }
         if !service
             .require_scopes

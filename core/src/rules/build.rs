@@ -13,6 +13,7 @@ use crate::auth::jwk::KeySet;
 use crate::auth::jwt;
 use crate::auth::realm::{JwtModule, Module, Realm, UsersModule};
 use crate::auth::userfile::{LineError, UserFile};
+use crate::authz::acl::Acl;
 use crate::config;
 use crate::config::{
     Access, ClaimsMode, Config, ConfigError, ConfigErrors, DigestAlgorithm, Ephemeral, FileRef, Jwt,
@@ -256,6 +257,11 @@ impl<'c> Builder<'c> {
             allow_missing_origin: service.allow_missing_origin,
             require_roles: service.require_roles.clone(),
             require_scopes: service.require_scopes.clone(),
+            acl: match &service.access {
+                // Whoever enters a public service has no role that a list could be about.
+                Access::Public => Acl::Absent,
+                Access::Realms(_) => Acl::new(service.acl.as_ref(), self.config.acl.as_ref()),
+            },
             subprotocols: service.subprotocols.clone(),
             require_subprotocol: service.require_subprotocol,
             idle_timeout: service.idle_timeout,

@@ -15,6 +15,7 @@ pub(crate) use build::build;
 pub(crate) use route::Found;
 
 use crate::auth::realm::Realm;
+use crate::authz::acl::Acl;
 use crate::config::{self, Carrier, Limits, Network, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 
@@ -76,6 +77,7 @@ pub(crate) struct Service {
     pub(crate) allow_missing_origin: bool,
     pub(crate) require_roles: Vec<String>,
     pub(crate) require_scopes: Vec<String>,
+    pub(crate) acl: Acl,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) require_subprotocol: bool,
     pub(crate) idle_timeout: Option<Duration>,

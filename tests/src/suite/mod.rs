@@ -1,10 +1,12 @@
 //! The conformance suite: one file per topic, one function per row, run in every world.
 
+pub mod acl;
 pub mod basic;
 pub mod bearer;
 pub mod carriers;
 pub mod chain;
 pub mod demo;
+pub mod digest;
 pub mod drain;
 pub mod echo;
 pub mod ephemeral;
@@ -34,6 +36,15 @@ use crate::world::{Setup, Stage};
 macro_rules! rows {
     ($mount:ident) => {
         $mount! {
+            acl: [
+                m08_a_missing_entitlement_is_403,
+                m08_an_added_entitlement_counts_after_a_reload,
+                m09_a_denial_is_for_its_role_alone,
+                m09_the_files_list_is_inherited,
+                m09_unknown_roles_do_not_load,
+                e10_an_anonymous_client_without_the_entitlement_is_401,
+                a_public_service_has_no_list,
+            ],
             basic: [
                 m04_right_passwords_are_granted,
                 m04_wrong_password_and_unknown_user_look_the_same,
@@ -97,6 +108,28 @@ macro_rules! rows {
                 demo_printed_credentials_work,
                 r17_the_page_is_hardened,
                 r17_pages_take_get_and_head,
+            ],
+            digest: [
+                m33_the_whole_exchange_on_one_connection,
+                m33_digest_nc_reuse_is_refused,
+                m33_counts_arrive_in_any_order,
+                m33_an_expired_nonce_is_stale,
+                m33_uri_mismatch_is_400,
+                r13_malformed_digests_are_400,
+                r13_a_foreign_realm_or_algorithm_is_401,
+                r13_a_foreign_nonce_is_stale,
+                r13_a_nonce_belongs_to_its_realm,
+                r05_wrong_passwords_and_unknown_users_look_the_same,
+                r13_names_may_be_utf_8,
+                r04_md5_is_opt_in,
+                r03_digest_beside_an_origin_is_ambient,
+                r15_two_modules_use_the_nonce_once,
+                r13_a_reload_forgets_no_count,
+                r13_algorithms_without_users_are_told,
+                r15_digests_alone_do_not_judge_basic,
+                r13_stale_is_401_under_every_setting,
+                r10_digests_are_not_logged,
+                m23_wrong_digest_files_do_not_load,
             ],
             drain: [
                 e18_open_sockets_are_told,

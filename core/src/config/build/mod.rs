@@ -1,5 +1,6 @@
 //! Makes the model from a file whose shape has been checked, and checks what concerns one object.
 
+mod acl;
 mod realm;
 mod server;
 mod service;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use jsonc_parser::ast::Object;
 use jsonc_parser::common::Range;
 
+use super::acl::Acl;
 use super::error::{Place, hint, quote};
 use super::model::{Limits, Realm, Server, Service, Throttle};
 use super::network::Network;
@@ -20,6 +22,7 @@ use super::view::{Item, View};
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) roles: Vec<String>,
+    pub(super) acl: Option<Acl>,
     pub(super) servers: Vec<Server>,
     pub(super) realms: BTreeMap<String, Realm>,
     pub(super) services: BTreeMap<String, Service>,
@@ -52,6 +55,7 @@ pub(super) fn build<'s>(report: &mut Report<'s>, top: &View<'s>) -> Parts {
     };
     let mut parts = Parts {
         roles: builder.roles(top),
+        acl: builder.acl(top),
         limits: builder.limits(top),
         throttle: throttle(&top.object_or("throttle", &NO_MEMBERS)),
         drain_grace: top.duration("drainGrace"),
