@@ -79,6 +79,10 @@ impl Challenges {
     }
 
     /// Returns the line of a login page's 401, at which no browser opens a prompt.
+    pub(crate) fn form(&self) -> String {
+        self.bearer(None, true)
+    }
+
     fn bearer(&self, error: Option<BearerError>, with_scope: bool) -> String {
         let mut line = format!("Bearer realm={}", quoted(&self.realm));
         if with_scope && !self.scope.is_empty() {

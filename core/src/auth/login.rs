@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
+use super::basis::Basis;
 use super::chain::{Chain, ChainVerdict, Outcome};
 use super::grant::{Authority, EVERYONE, Grant, Identity};
 use super::is_reserved_role;
@@ -27,6 +28,7 @@ pub(crate) struct Login {
     passed: Vec<Passed>,
     /// The user that the module at `next` is asking a password job about, if it is known.
     asked: Option<Option<String>>,
+    basis: Basis,
 }
 
 impl fmt::Debug for Login {
@@ -90,8 +92,9 @@ pub(crate) struct Refused {
 
 impl Login {
     /// A login with `credential` at `realm`.
-    pub(crate) const fn new(realm: Arc<Realm>, credential: Credential) -> Self {
+    pub(crate) fn new(realm: Arc<Realm>, credential: Credential) -> Self {
         Self {
+            basis: Basis::of(&realm),
             realm,
             credential,
             next: 0,
@@ -130,9 +133,9 @@ impl Login {
                     }
                     Err(outcome) => outcome,
                 },
-                (Module::Users(_), Credential::Token(_)) | (Module::Jwt(_), Credential::Basic { .. }) => {
-                    Outcome::Ignored(None)
-                }
+                (Module::Users(_), Credential::Token(_))
+                | (Module::Jwt(_), Credential::Basic { .. })
+                | (_, Credential::Pass(_)) => Outcome::Ignored(None),
             };
             self.chain.record(*flag, outcome);
             self.next += 1;
@@ -161,6 +164,11 @@ impl Login {
         }
     }
 
+    /// Returns what the grant rests on, once there is one.
+    pub(crate) fn take_basis(&mut self) -> Basis {
+        std::mem::take(&mut self.basis)
+    }
+
     fn verdict(&mut self, now: Now) -> Progress {
         match self.chain.verdict() {
             ChainVerdict::Pass => Progress::Granted(Box::new(self.commit(now))),
@@ -183,12 +191,15 @@ impl Login {
             let (authority, subject) = match by {
                 By::Password { user } => {
                     if let Some((_, Module::Users(users))) = self.realm.modules.get(module) {
-                        grant.roles.extend(users.roles_of(&user));
+                        let roles = users.roles_of(&user);
+                        grant.roles.extend(roles.iter().cloned());
+                        self.basis.add_user(module, users, &user, roles);
                     }
                     (Authority::Module(module), Some(user))
                 }
                 By::Token(verified) => {
                     let verified = *verified;
+                    self.basis.add_credential();
                     grant.roles.extend(verified.roles);
                     grant.scopes.extend(verified.scopes);
                     if grant.claims.is_empty() {
@@ -229,7 +240,7 @@ impl UsersModule {
         }
     }
 
-    fn roles_of(&self, user: &str) -> Vec<String> {
+    pub(super) fn roles_of(&self, user: &str) -> Vec<String> {
         let Some(groups) = &self.groups else {
             return Vec::new();
         };

@@ -2,6 +2,7 @@
 //! connection here, and time is an argument.
 
 pub mod algorithm;
+pub(crate) mod basis;
 mod chain;
 pub(crate) mod challenge;
 mod der;
@@ -12,6 +13,7 @@ pub mod jwk;
 pub mod jws;
 pub mod jwt;
 pub(crate) mod login;
+pub(crate) mod origins;
 pub mod password;
 pub(crate) mod present;
 mod publickey;

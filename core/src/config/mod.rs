@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod members;
 mod model;
+mod own_paths;
 mod page;
 mod relations;
 mod schema;
@@ -30,8 +31,9 @@ use std::time::Duration;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
-    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, FileRef, Flag, HostEntry, Jwt, Limits,
-    LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, UrlScheme, Users, Verification,
+    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, FileRef, Flag, Form, HostEntry, Jwt,
+    Limits, LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Tickets,
+    UrlScheme, Users, Verification,
 };
 pub use page::{CONTENT_SECURITY_POLICY, Page};
 pub use relations::BUILT_IN_ROLES;

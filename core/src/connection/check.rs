@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::Asked;
+use super::form::Submission;
 use super::head::{RETRY_AFTER, Refusal, SocketWish};
+use super::ticket::Mint;
 use super::{Connection, State};
 use crate::auth::challenge::BearerError;
 use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
 use crate::auth::login::{Login, PasswordTask, Progress, Refused};
-use crate::auth::present::{Credential, Marker};
+use crate::auth::present::{Credential, Marker, Pass};
 use crate::auth::realm::Realm;
 use crate::budget::{AddressKey, Claim};
+use crate::gateway::{Membership, Place, Proof, Redeemed};
 use crate::http::{Reply, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
@@ -27,7 +30,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Checking {
     asked: Asked,
-    wish: Wished,
+    purpose: Purpose,
     login: Login,
     bearer: bool,
     /// The share of the budget that is waited for, with what it is for.
@@ -36,10 +39,22 @@ pub(super) struct Checking {
     job: u64,
 }
 
+/// What a good credential is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// An open socket.
+    Socket(Wished),
+    /// A session.
+    Login(Box<Submission>),
+    /// A ticket.
+    Ticket(Box<Mint>),
+}
+
 /// What is granted if the credential is good.
 #[derive(Debug)]
-struct Wished {
+pub(super) struct Wished {
     service: Arc<Service>,
+    place: Place,
     accept: String,
     protocols: Vec<String>,
     marker: Marker,
@@ -52,34 +67,96 @@ impl Connection {
             service,
             accept,
             presentation,
+            place,
         } = wish;
         let wished = Wished {
             service: Arc::clone(&service),
+            place,
             accept,
             protocols: presentation.protocols,
             marker: presentation.marker,
         };
         let Some(realm) = &service.realm else {
-            return self.decide(now, asked, wished, Grant::default());
+            return self.decide(now, asked, wished, Proof::default());
         };
-        let Some(presented) = presentation.presented else {
-            let Some(roles) = &realm.anonymous else {
+        match presentation.presented {
+            Some(presented) => {
+                self.prove(now, asked, realm, presented.credential, Purpose::Socket(wished));
+            }
+            None => self.without_credential(now, asked, realm, Purpose::Socket(wished)),
+        }
+    }
+
+    /// Nobody in particular asks.
+    fn without_credential(&mut self, now: Now, asked: Asked, realm: &Arc<Realm>, purpose: Purpose) {
+        match (purpose, &realm.anonymous) {
+            (Purpose::Socket(wished), Some(roles)) => {
+                let proof = Proof::of(anonymous(realm, roles));
+                self.decide(now, asked, wished, proof);
+            }
+            (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_), _) => {
                 let reply = unauthorized(realm, &asked, None);
-                return self.answer(now, &asked, reply, Reason::NoCredential);
-            };
-            let grant = anonymous(realm, roles);
-            return self.decide(now, asked, wished, grant);
-        };
+                self.answer(now, &asked, reply, Reason::NoCredential);
+            }
+        }
+    }
+
+    /// Begins the check of a credential.
+    pub(super) fn prove(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        realm: &Arc<Realm>,
+        credential: Credential,
+        purpose: Purpose,
+    ) {
+        if let Credential::Pass(pass) = &credential {
+            return self.redeem(now, asked, realm, pass, purpose);
+        }
         let checking = Checking {
             asked,
-            wish: wished,
-            bearer: matches!(presented.credential, Credential::Token(_)),
-            login: Login::new(Arc::clone(realm), presented.credential),
+            purpose,
+            bearer: matches!(credential, Credential::Token(_)),
+            login: Login::new(Arc::clone(realm), credential),
             waiting: None,
             job: 0,
         };
         self.timers.set(Timer::Check, now.at.after(CHECK_TIMEOUT));
         self.go_on(now, Box::new(checking));
+    }
+
+    /// Judges what this gateway has issued itself.
+    fn redeem(&mut self, now: Now, asked: Asked, realm: &Arc<Realm>, pass: &Pass, purpose: Purpose) {
+        let Some(server) = self.server() else {
+            let reply = Reply::closing(Status::InternalServerError);
+            return self.answer(now, &asked, reply, Reason::Internal);
+        };
+        let place = match &purpose {
+            Purpose::Socket(wished) => wished.place.clone(),
+            Purpose::Login(_) | Purpose::Ticket(_) => Place::nowhere(&server.id),
+        };
+        match self.gateway().redeem(pass, realm, &place, now) {
+            Redeemed::Proof(proof) => self.proven(now, asked, purpose, *proof),
+            Redeemed::Elsewhere => self.without_credential(now, asked, realm, purpose),
+            Redeemed::Refused(reason) => {
+                // `error` is for what the client holds as a token: a session is the browser's.
+                let error = match pass {
+                    Pass::Ticket(_) => Some(BearerError::INVALID_TOKEN),
+                    Pass::Session(_) => None,
+                };
+                let reply = unauthorized(realm, &asked, error);
+                self.answer(now, &asked, reply, reason);
+            }
+        }
+    }
+
+    /// Goes on with a credential that was found good.
+    fn proven(&mut self, now: Now, asked: Asked, purpose: Purpose, proof: Proof) {
+        match purpose {
+            Purpose::Socket(wished) => self.decide(now, asked, wished, proof),
+            Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
+            Purpose::Ticket(mint) => self.mint(now, asked, &mint, proof),
+        }
     }
 
     /// Asks the modules until a job is needed or the verdict is there.
@@ -96,11 +173,23 @@ impl Connection {
                 self.state = State::Checking(checking);
                 self.tick_check();
             }
-            Progress::Granted(grant) => self.decide(now, checking.asked, checking.wish, *grant),
-            Progress::Refused(refused) => {
-                let reply = refusal(&checking, refused);
-                self.answer(now, &checking.asked, reply, refused.reason);
+            Progress::Granted(grant) => {
+                let basis = checking.login.take_basis();
+                let proof = Proof {
+                    basis,
+                    ..Proof::of(*grant)
+                };
+                self.proven(now, checking.asked, checking.purpose, proof);
             }
+            Progress::Refused(refused) => match &checking.purpose {
+                Purpose::Login(submission) => {
+                    self.login_failed(now, &checking.asked, submission, refused.reason);
+                }
+                Purpose::Socket(_) | Purpose::Ticket(_) => {
+                    let reply = refusal(&checking, refused);
+                    self.answer(now, &checking.asked, reply, refused.reason);
+                }
+            },
         }
     }
 
@@ -160,11 +249,12 @@ impl Connection {
     }
 
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
-    fn decide(&mut self, now: Now, mut asked: Asked, wish: Wished, grant: Grant) {
+    fn decide(&mut self, now: Now, mut asked: Asked, wish: Wished, proof: Proof) {
+        let grant = &proof.grant;
         let decided = if self.gateway().is_draining() {
             Err(self.draining())
         } else {
-            authorize(&wish.service, &grant, &asked)
+            authorize(&wish.service, grant, &asked)
                 .and_then(|()| choose(&wish))
                 .and_then(|protocol| {
                     let limit = self.rules.limits.sockets_per_subject;
@@ -172,19 +262,33 @@ impl Connection {
                         let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
                         (reply, Reason::Throttled)
                     };
-                    let counted = self.gateway().open_socket(&grant, limit).ok_or_else(too_many)?;
-                    Ok((protocol, counted))
+                    let counted = self.gateway().open_socket(grant, limit).ok_or_else(too_many)?;
+                    let membership = self.join(&proof, &asked)?;
+                    Ok((protocol, counted, membership))
                 })
         };
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
-            Ok((protocol, counted)) => {
+            Ok((protocol, counted, membership)) => {
                 asked.subject = grant.subject().map(str::to_owned);
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
-                self.serve(now, asked.request, wish.service, grant, counted);
+                self.serve(now, asked.request, wish.service, proof, (counted, membership));
             }
+        }
+    }
+
+    /// Takes a place among the sockets of a session, so that a logout from here on is noticed.
+    fn join(&self, proof: &Proof, asked: &Asked) -> Result<Option<Membership>, Refusal> {
+        let Some(session) = &proof.session else {
+            return Ok(None);
+        };
+        let membership = session.join(self.admission.number(), self.admission.bell());
+        match (membership.ended(), &asked.realm) {
+            (None, _) => Ok(Some(membership)),
+            (Some(_), Some(realm)) => Err((unauthorized(realm, asked, None), Reason::Revoked)),
+            (Some(_), None) => Err((Reply::closing(Status::InternalServerError), Reason::Internal)),
         }
     }
 }

@@ -59,7 +59,9 @@ impl Connection {
     pub(super) fn close_is_late(&mut self) {
         match &self.state {
             State::Serving(_) => self.give_up_handshake(),
-            State::Head(_) | State::Checking(_) | State::Closing(_) | State::Closed => self.over(),
+            State::Head(_) | State::Body(_) | State::Checking(_) | State::Closing(_) | State::Closed => {
+                self.over()
+            }
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::answer::Asked;
+use super::paths::Visit;
 use super::{Connection, State};
 use crate::auth::present::{Conflict, Presentation, present};
 use crate::config::{CONTENT_SECURITY_POLICY, Page};
+use crate::gateway::Place;
 use crate::http::{FieldError, HeadError, Method, Origin, Reply, RequestHead, Scan, Status, upgrade};
 use crate::reason::Reason;
 use crate::rules::{Found, Service, Target};
@@ -20,6 +22,7 @@ enum Wish {
     Page(Page),
     Health,
     Socket(Box<SocketWish>),
+    Realm(Visit),
 }
 
 /// A well-formed wish for a WebSocket from a page that may have it.
@@ -27,6 +30,7 @@ pub(super) struct SocketWish {
     pub(super) service: Arc<Service>,
     pub(super) accept: String,
     pub(super) presentation: Presentation,
+    pub(super) place: Place,
 }
 
 impl Connection {
@@ -134,6 +138,8 @@ impl Connection {
                 self.answer(now, &asked, reply, Reason::Granted);
             }
             Ok(Wish::Socket(wish)) => self.check(now, asked, *wish),
+            Ok(Wish::Realm(Visit::Answer(reply))) => self.answer(now, &asked, reply, Reason::Granted),
+            Ok(Wish::Realm(Visit::Post(length, posted))) => self.receive(now, asked, head, length, posted),
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
         }
     }
@@ -169,6 +175,7 @@ impl Connection {
                     | Method::Patch => Err((Reply::method_not_allowed("GET, HEAD"), Reason::BadMethod)),
                 };
             }
+            Found::Here(Target::Realm(path)) => return self.visit(head, path, asked).map(Wish::Realm),
             Found::Here(Target::Service(service)) => Arc::clone(service),
         };
         asked.is_for(&service, head);
@@ -204,8 +211,7 @@ impl Connection {
                 .map_err(|conflict| Self::conflict(conflict, realm))?,
         };
         if let Some(presented) = &presentation.presented {
-            asked.carrier = Some(presented.carrier.to_string());
-            asked.scheme = Some(presented.scheme.name().to_owned().into());
+            asked.came_by(presented);
             // Only now is it known whether a browser may have attached the credential unasked (R11).
             if presented.ambient && !asked.with_origin && !service.allow_missing_origin {
                 return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
@@ -215,6 +221,16 @@ impl Connection {
             service,
             accept: upgrade.accept,
             presentation,
+            place: Place {
+                server: Arc::clone(&server.id),
+                path,
+                origin: head
+                    .fields()
+                    .single("origin")
+                    .ok()
+                    .flatten()
+                    .and_then(|origin| Origin::parse(origin.as_bytes()).ok()),
+            },
         })))
     }
 
@@ -241,7 +257,7 @@ impl Connection {
         }
     }
 
-    fn conflict(conflict: Conflict, realm: &crate::auth::realm::Realm) -> Refusal {
+    pub(super) fn conflict(conflict: Conflict, realm: &crate::auth::realm::Realm) -> Refusal {
         let reply = match realm.challenges.invalid_request().filter(|_| conflict.bearer) {
             Some(challenge) => Reply::closing(Status::BadRequest).field("WWW-Authenticate", challenge),
             None => Reply::closing(Status::BadRequest),
@@ -260,12 +276,8 @@ impl Connection {
             .content(page.content_type, page.body)
             .field("Cache-Control", "no-cache")
             .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-            .field("X-Content-Type-Options", "nosniff")
             .field("Referrer-Policy", "no-referrer");
-        match self.server().and_then(|server| server.hsts) {
-            Some(age) => reply.field("Strict-Transport-Security", format!("max-age={}", age.as_secs())),
-            None => reply,
-        }
+        self.hardened(reply)
     }
 }
 

@@ -1,18 +1,25 @@
 //! One socket's whole life: upgrade, credential check, service, close. One file per state.
 
 mod answer;
+mod body;
 mod check;
 mod close;
 mod contract;
+mod form;
 mod head;
+mod paths;
 mod serve;
+mod ticket;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use zeroize::Zeroizing;
+
 pub use contract::{Input, Peer, Step, Wait};
 
+use self::body::Receiving;
 use self::check::Checking;
 use self::close::Closing;
 use self::serve::Serving;
@@ -54,6 +61,8 @@ pub struct Connection {
 enum State {
     /// A request head is awaited or arriving.
     Head(HeadScanner),
+    /// The body of a request is arriving.
+    Body(Box<Receiving>),
     /// The credential is being checked.
     Checking(Box<Checking>),
     /// The WebSocket is open.
@@ -192,6 +201,7 @@ impl Connection {
         }
         match &self.state {
             State::Head(_) => self.tick_head(now),
+            State::Body(_) => self.tick_body(now),
             State::Checking(_) => self.tick_check(),
             State::Closing(_) => self.tick_close(),
             State::Serving(_) | State::Closed => {}
@@ -202,6 +212,7 @@ impl Connection {
     fn fire(&mut self, now: Now, timer: Timer) {
         match timer {
             Timer::Head => self.head_is_late(now),
+            Timer::Body => self.body_is_late(now),
             Timer::KeepAlive => self.begin_close(now),
             Timer::Check => self.check_is_late(now),
             Timer::Idle => self.look_for_idleness(now),
@@ -217,7 +228,8 @@ impl Connection {
     fn client_data(&mut self, now: Now, bytes: &[u8]) {
         match &mut self.state {
             State::Head(_) if self.pending.is_empty() => self.head_bytes(now, bytes),
-            State::Head(_) | State::Checking(_) => self.pending.extend_from_slice(bytes),
+            State::Body(_) if self.pending.is_empty() => self.body_bytes(now, bytes),
+            State::Head(_) | State::Body(_) | State::Checking(_) => self.pending.extend_from_slice(bytes),
             State::Serving(_) => self.serve_bytes(now, bytes),
             State::Closing(closing) => {
                 if closing.discard(bytes.len()) {
@@ -237,6 +249,11 @@ impl Connection {
                     let bytes = std::mem::take(&mut self.pending);
                     self.head_bytes(now, &bytes);
                 }
+                State::Body(_) => {
+                    // A password may be among them.
+                    let bytes = Zeroizing::new(std::mem::take(&mut self.pending));
+                    self.body_bytes(now, &bytes);
+                }
                 State::Serving(_) => {
                     let bytes = std::mem::take(&mut self.pending);
                     self.serve_bytes(now, &bytes);
@@ -253,7 +270,7 @@ impl Connection {
         }
         match &self.state {
             // 101 to a peer that cannot answer a ping is of no use, but a refusal is read.
-            State::Head(_) | State::Checking(_) | State::Closing(_) | State::Closed => {}
+            State::Head(_) | State::Body(_) | State::Checking(_) | State::Closing(_) | State::Closed => {}
             State::Serving(_) => {
                 self.socket_ended(now, 1006, "");
                 self.begin_close(now);
@@ -295,7 +312,7 @@ impl Connection {
     /// Runs the stall timer exactly while something waits for the client.
     fn watch_stall(&mut self, now: Now) {
         match &self.state {
-            State::Head(_) | State::Checking(_) | State::Serving(_) => {
+            State::Head(_) | State::Body(_) | State::Checking(_) | State::Serving(_) => {
                 if self.legs.client().out.is_empty() {
                     self.timers.stop(Timer::Stall);
                 } else if self.timers.get(Timer::Stall).is_none() {
@@ -312,7 +329,9 @@ impl Connection {
     fn stalled(&mut self, now: Now) {
         match &self.state {
             State::Serving(_) => self.end_socket(now, crate::ws::Close::SlowConsumer),
-            State::Head(_) | State::Checking(_) | State::Closing(_) | State::Closed => self.over(),
+            State::Head(_) | State::Body(_) | State::Checking(_) | State::Closing(_) | State::Closed => {
+                self.over()
+            }
         }
     }
 
@@ -329,7 +348,7 @@ impl Connection {
             return false;
         }
         match &self.state {
-            State::Head(_) => below && self.pending.is_empty(),
+            State::Head(_) | State::Body(_) => below && self.pending.is_empty(),
             // A reset shows only to who reads; what follows the head waits, at most one read of it.
             State::Checking(_) => self.pending.is_empty(),
             State::Serving(serving) => below && serving.wants_read(),

@@ -1,8 +1,11 @@
 //! What all connections share: rules, limits, budgets, bells, counters.
 
 mod admission;
+mod proof;
 mod reload;
+mod sessions;
 mod sockets;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +17,10 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 pub use admission::Admission;
+pub(crate) use proof::{Proof, Redeemed};
+pub(crate) use sessions::{Ended, Membership, Sessions};
 pub(crate) use sockets::OpenSocket;
+pub(crate) use tickets::{Bound, NoTicket, Place, Tickets};
 
 use crate::auth::grant::Grant;
 use crate::bell::Bells;
@@ -82,6 +88,8 @@ pub struct Gateway {
     slots: Arc<Slots>,
     memory: Arc<Memory>,
     sockets: Arc<sockets::Sockets>,
+    sessions: Sessions,
+    tickets: Tickets,
     draining: AtomicBool,
 }
 
@@ -114,6 +122,8 @@ impl Gateway {
             slots: Slots::new(capacity.cores.saturating_sub(1), limits.job_bytes),
             memory: Memory::new(limits.message_memory),
             sockets: Arc::default(),
+            sessions: Sessions::default(),
+            tickets: Tickets::default(),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -215,6 +225,14 @@ impl Gateway {
 
     pub(crate) const fn memory(&self) -> &Arc<Memory> {
         &self.memory
+    }
+
+    pub(crate) const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) const fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     pub(crate) fn is_draining(&self) -> bool {

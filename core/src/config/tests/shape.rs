@@ -89,9 +89,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
             "realms.demo.authorizationTimeout",
         ),
         ("/realms/demo/renewal", "realms.demo.renewal"),
-        ("/realms/demo/origins", "realms.demo.origins"),
-        ("/realms/demo/form", "realms.demo.form"),
-        ("/realms/demo/tickets", "realms.demo.tickets"),
         ("/realms/demo/acrValues", "realms.demo.acrValues"),
         (
             "/realms/demo/loginModules/0/digests",
