@@ -7,6 +7,10 @@ use bytes::Bytes;
 /// Payloads from this size on are kept as they are instead of being copied behind what waits, in bytes.
 const COPY_LIMIT: usize = 4 * 1024;
 
+/// Bytes are appended to a part until it has this many. Only a whole part is given back, so a peer
+/// that never lets the queue run empty would otherwise make one part grow for ever.
+const PART_LIMIT: usize = 16 * 1024;
+
 /// A buffer that has grown beyond this is given back when it is empty, in bytes.
 const KEEP_CAPACITY: usize = 1024;
 
@@ -47,7 +51,7 @@ impl Outgoing {
 
     /// Lets `write` append bytes behind what waits already.
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if !matches!(self.parts.back(), Some(Part::Own(_))) {
+        if !matches!(self.parts.back(), Some(Part::Own(tail)) if tail.len() < PART_LIMIT) {
             self.parts.push_back(Part::Own(Vec::new()));
         }
         if let Some(Part::Own(tail)) = self.parts.back_mut() {
@@ -138,5 +142,22 @@ mod tests {
             out.push(Bytes::from(vec![7; COPY_LIMIT]));
             assert_eq!(out.chunk().len(), COPY_LIMIT);
         }
+    }
+
+    #[test]
+    fn e15_a_queue_that_never_runs_empty_does_not_grow() {
+        let mut out = Outgoing::default();
+        out.push(Bytes::from_static(b"never sent whole"));
+        for _ in 0..10_000 {
+            out.push(Bytes::from(vec![7; 1000]));
+            out.advance(1000);
+        }
+        assert_eq!(out.len(), 16);
+        let held = |part: &Part| match part {
+            Part::Shared(bytes) => bytes.len(),
+            Part::Own(own) => own.capacity(),
+        };
+        let held: usize = out.parts.iter().map(held).sum();
+        assert!(held <= 4 * PART_LIMIT, "{held} bytes for 16");
     }
 }

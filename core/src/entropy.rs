@@ -37,8 +37,16 @@ pub enum Label {
     CsrfCookie,
     /// The field of a login page that belongs to its cookie.
     CsrfField,
+    /// The MAC of a Digest nonce.
+    DigestNonce,
+    /// What tells Digest nonces of one moment apart.
+    NonceSalt,
+    /// The opaque value of Digest challenges.
+    DigestOpaque,
     /// The random part of a masked or fresh key inside the process.
     ProcessKey,
+    /// Whose failures are counted behind a shared address.
+    Throttle,
 }
 
 impl Label {
@@ -52,7 +60,11 @@ impl Label {
             Self::TicketKey => b"ticket-key\0",
             Self::CsrfCookie => b"csrf-cookie\0",
             Self::CsrfField => b"csrf-field\0",
+            Self::DigestNonce => b"digest-nonce\0",
+            Self::NonceSalt => b"nonce-salt\0",
+            Self::DigestOpaque => b"digest-opaque\0",
             Self::ProcessKey => b"process-key\0",
+            Self::Throttle => b"throttle\0",
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::time::Moment;
 
 /// The timers that a connection can have running, each at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timer {
+pub(crate) enum Timer {
     /// The complete request head must have arrived; spans accept, TLS and the head.
     Head,
     /// The complete body of a request must have arrived.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countersign_core::time::UnixTime;
+use p521::ecdsa::signature::Signer as _;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
@@ -32,6 +33,10 @@ pub enum Signer {
     EdDsa(Ed25519KeyPair),
     /// ECDSA on P-256 or P-384.
     Ecdsa(&'static str, EcdsaKeyPair),
+    /// ECDSA on P-521.
+    Es512(Box<p521::ecdsa::SigningKey>),
+    /// ECDSA on secp256k1.
+    Es256k(Box<k256::ecdsa::SigningKey>),
     /// RSA, either padding.
     Rsa(&'static str, RsaKeyPair),
 }
@@ -56,6 +61,11 @@ impl Signer {
             "EdDSA" => Self::EdDsa(Ed25519KeyPair::from_seed_unchecked(SECRET).unwrap()),
             "ES256" => ecdsa("ES256", &ECDSA_P256_SHA256_FIXED_SIGNING),
             "ES384" => ecdsa("ES384", &ECDSA_P384_SHA384_FIXED_SIGNING),
+            // Any number below the order is a key; the zero bytes in front keep it below.
+            "ES512" => Self::Es512(Box::new(
+                p521::ecdsa::SigningKey::from_slice(&[&[0; 34][..], SECRET].concat()).unwrap(),
+            )),
+            "ES256K" => Self::Es256k(Box::new(k256::ecdsa::SigningKey::from_slice(SECRET).unwrap())),
             "RS256" => rsa("RS256"),
             "RS384" => rsa("RS384"),
             "RS512" => rsa("RS512"),
@@ -71,6 +81,8 @@ impl Signer {
         match self {
             Self::Hs256(_) => "HS256",
             Self::EdDsa(_) => "EdDSA",
+            Self::Es512(_) => "ES512",
+            Self::Es256k(_) => "ES256K",
             Self::Ecdsa(name, _) | Self::Rsa(name, _) => name,
         }
     }
@@ -80,7 +92,7 @@ impl Signer {
     /// # Panics
     /// If there is none.
     pub fn public_pem(&self) -> String {
-        // The SubjectPublicKeyInfo prefixes of RFC 8410 and RFC 5480, up to the key's own bytes.
+        // The SubjectPublicKeyInfo prefixes of RFC 8410, RFC 5480 and SEC 2, up to the key's own bytes.
         let ed25519 = [
             0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00,
         ];
@@ -92,6 +104,14 @@ impl Signer {
             0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01, 0x06, 0x05, 0x2B,
             0x81, 0x04, 0x00, 0x22, 0x03, 0x62, 0x00,
         ];
+        let p521 = [
+            0x30, 0x81, 0x9B, 0x30, 0x10, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01, 0x06, 0x05,
+            0x2B, 0x81, 0x04, 0x00, 0x23, 0x03, 0x81, 0x86, 0x00,
+        ];
+        let secp256k1 = [
+            0x30, 0x56, 0x30, 0x10, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01, 0x06, 0x05, 0x2B,
+            0x81, 0x04, 0x00, 0x0A, 0x03, 0x42, 0x00,
+        ];
         let (label, der) = match self {
             Self::Hs256(_) => panic!("a secret is not public"),
             Self::EdDsa(key) => ("PUBLIC KEY", [&ed25519, key.public_key().as_ref()].concat()),
@@ -102,6 +122,14 @@ impl Signer {
             Self::Ecdsa(_, key) => (
                 "PUBLIC KEY",
                 [p384.as_slice(), key.public_key().as_ref()].concat(),
+            ),
+            Self::Es512(key) => (
+                "PUBLIC KEY",
+                [&p521, key.verifying_key().to_sec1_point(false).as_bytes()].concat(),
+            ),
+            Self::Es256k(key) => (
+                "PUBLIC KEY",
+                [&secp256k1, key.verifying_key().to_sec1_point(false).as_bytes()].concat(),
             ),
             Self::Rsa(_, key) => ("RSA PUBLIC KEY", key.public_key().as_ref().to_vec()),
         };
@@ -135,6 +163,14 @@ impl Signer {
                 .as_ref()
                 .to_vec(),
             Self::EdDsa(key) => key.sign(message).as_ref().to_vec(),
+            Self::Es512(key) => {
+                let signature: p521::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
+            Self::Es256k(key) => {
+                let signature: k256::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
             Self::Ecdsa(_, key) => key.sign(&random, message).unwrap().as_ref().to_vec(),
             Self::Rsa(name, key) => {
                 let padding: &dyn signature::RsaEncoding = match *name {

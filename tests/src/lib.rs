@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod client;
+pub mod fuzz;
 pub mod keys;
+pub mod probe;
 pub mod random;
 pub mod sim;
+pub mod solo;
 pub mod suite;
+pub mod talk;
 pub mod watched;
 pub mod world;

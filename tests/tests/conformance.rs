@@ -1,5 +1,6 @@
 //! The conformance suite, mounted in three worlds.
 
+use countersign_tests::sim::Habits;
 use countersign_tests::suite;
 use countersign_tests::world::{Kind, World};
 
@@ -37,3 +38,15 @@ fn run(kind: Kind, name: &str, row: fn(&World)) {
 
 countersign_tests::rows!(mount);
 countersign_tests::rows_ahead!(mount_ahead);
+
+#[test]
+fn m38_the_same_conversation_is_answered_with_the_same_bytes() {
+    let held = |kind| suite::same::conversation(&World::new(kind, 38, Habits::SLOW));
+    let (smol, std, sim) = (held(Kind::Smol), held(Kind::Std), held(Kind::Sim));
+    for (one, (other, simulated)) in smol.lines().zip(std.lines().zip(sim.lines())) {
+        assert_eq!(one, other, "smol and std differ");
+        assert_eq!(one, simulated, "smol and the simulator differ");
+    }
+    assert_eq!(smol, std);
+    assert_eq!(smol, sim);
+}

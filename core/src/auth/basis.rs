@@ -4,10 +4,11 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256};
 
 use super::grant::Grant;
 use super::realm::{Module, Realm, UsersModule};
+use crate::config::DigestAlgorithm;
 
 /// What a grant rests on.
 #[derive(Clone, Debug, Default)]
@@ -90,8 +91,23 @@ impl Basis {
     }
 }
 
-/// Returns what changes when the stored hash of `user` does; `None` if there is no such user.
+/// Returns what changes when a password of `user` does; `None` if there is no such user.
 fn fingerprint(users: &UsersModule, user: &str) -> Option<Vec<u8>> {
-    let text = users.passwords.as_ref()?.hash_text(user)?;
-    Some(digest(&SHA256, text.as_bytes()).as_ref().to_vec())
+    let stored = users.passwords.as_ref().and_then(|file| file.hash_text(user));
+    let ha1 = |algorithm| users.digests.as_ref().and_then(|file| file.ha1(user, algorithm));
+    let lines = [
+        stored.map(str::as_bytes),
+        ha1(DigestAlgorithm::Md5),
+        ha1(DigestAlgorithm::Sha256),
+    ];
+    if lines.iter().all(Option::is_none) {
+        return None;
+    }
+    let mut context = Context::new(&SHA256);
+    for line in lines {
+        let line = line.unwrap_or_default();
+        context.update(&line.len().to_be_bytes());
+        context.update(line);
+    }
+    Some(context.finish().as_ref().to_vec())
 }

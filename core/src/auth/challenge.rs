@@ -1,6 +1,6 @@
 //! The `WWW-Authenticate` lines of R4 and the error parameters of R5.
 
-use crate::config::Scheme;
+use crate::config::{DigestAlgorithm, Scheme};
 use crate::http::quoted;
 
 /// What a realm answers with when it refuses.
@@ -12,8 +12,19 @@ pub(crate) struct Challenges {
     pub(crate) schemes: Vec<(Scheme, bool)>,
     /// The scopes that Bearer announces.
     pub(crate) scope: Vec<String>,
+    /// The algorithms of Digest, one challenge each, the stronger first.
+    pub(crate) digest_algorithms: Vec<DigestAlgorithm>,
     /// Leaves out what a browser opens a prompt for, if the request has an Origin.
     pub(crate) suppress_prompt: bool,
+}
+
+/// What all Digest challenges of one answer say.
+#[derive(Clone, Debug)]
+pub(crate) struct DigestChallenge {
+    pub(crate) nonce: String,
+    pub(crate) opaque: String,
+    /// The response was right and its nonce was not: the client may repeat without asking its user.
+    pub(crate) stale: bool,
 }
 
 /// What a Bearer challenge says about the token that was refused.
@@ -33,22 +44,25 @@ impl BearerError {
 
 impl Challenges {
     /// Returns the lines of a 401, one challenge each.
-    pub(crate) fn lines(&self, error: Option<BearerError>, with_origin: bool) -> Vec<String> {
+    pub(crate) fn lines(
+        &self,
+        error: Option<BearerError>,
+        digest: Option<&DigestChallenge>,
+        with_origin: bool,
+    ) -> Vec<String> {
         let mut lines: Vec<String> = self
             .schemes
             .iter()
             .filter(|(scheme, _)| !(self.suppress_prompt && with_origin && scheme.is_ambient()))
-            .map(|(scheme, application)| {
+            .flat_map(|(scheme, application)| {
                 let prefix = if *application { "Application " } else { "" };
-                match scheme {
-                    Scheme::Bearer => format!("{prefix}{}", self.bearer(error, true)),
-                    Scheme::Basic => {
-                        format!("{prefix}Basic realm={}, charset=\"UTF-8\"", quoted(&self.realm))
-                    }
-                    Scheme::Digest | Scheme::Custom(_) => {
-                        format!("{prefix}{} realm={}", scheme.name(), quoted(&self.realm))
-                    }
-                }
+                let lines = match scheme {
+                    Scheme::Bearer => vec![self.bearer(error, true)],
+                    Scheme::Digest => digest.map_or_else(Vec::new, |digest| self.digest(digest)),
+                    Scheme::Basic => vec![format!("Basic realm={}, charset=\"UTF-8\"", quoted(&self.realm))],
+                    Scheme::Custom(name) => vec![format!("{name} realm={}", quoted(&self.realm))],
+                };
+                lines.into_iter().map(move |line| format!("{prefix}{line}"))
             })
             .collect();
         if lines.is_empty() {
@@ -56,6 +70,22 @@ impl Challenges {
             lines.push(self.bearer(error, true));
         }
         lines
+    }
+
+    /// Returns a line for each algorithm, all with the same nonce. `qop` is quoted, `algorithm` and
+    /// `stale` are not, for the clients that insist (RFC 7616 section 3.3).
+    fn digest(&self, digest: &DigestChallenge) -> Vec<String> {
+        let stale = if digest.stale { ", stale=true" } else { "" };
+        let line = |algorithm: &DigestAlgorithm| {
+            format!(
+                "Digest realm={}, nonce=\"{}\", opaque=\"{}\", qop=\"auth\", algorithm={}, charset=UTF-8{stale}",
+                quoted(&self.realm),
+                digest.nonce,
+                digest.opaque,
+                algorithm.name(),
+            )
+        };
+        self.digest_algorithms.iter().map(line).collect()
     }
 
     /// Returns the line of a 400 for a malformed request (RFC 6750 section 3.1), if the realm has Bearer.
@@ -83,6 +113,7 @@ impl Challenges {
         self.bearer(None, true)
     }
 
+    /// Returns a Bearer challenge (RFC 6750 section 3): realm, then scope, then what is wrong.
     fn bearer(&self, error: Option<BearerError>, with_scope: bool) -> String {
         let mut line = format!("Bearer realm={}", quoted(&self.realm));
         if with_scope && !self.scope.is_empty() {
@@ -118,6 +149,7 @@ mod tests {
                 (Scheme::Basic, false),
             ],
             scope: vec!["a".into(), "b".into()],
+            digest_algorithms: DigestAlgorithm::ALL.to_vec(),
             suppress_prompt: true,
         }
     }
@@ -125,7 +157,7 @@ mod tests {
     #[test]
     fn m13_realm_and_scope_in_the_challenge() {
         assert_eq!(
-            challenges().lines(None, false),
+            challenges().lines(None, None, false),
             [
                 r#"Bearer realm="R \"1\"", scope="a b""#,
                 r#"Application Token realm="R \"1\"""#,
@@ -136,15 +168,43 @@ mod tests {
 
     #[test]
     fn r04_no_prompt_where_an_origin_says_browser() {
-        assert_eq!(challenges().lines(None, true).len(), 2);
+        assert_eq!(challenges().lines(None, None, true).len(), 2);
         let basic_only = Challenges {
             schemes: vec![(Scheme::Basic, false)],
             ..challenges()
         };
         assert_eq!(
-            basic_only.lines(None, true),
+            basic_only.lines(None, None, true),
             [r#"Bearer realm="R \"1\"", scope="a b""#]
         );
+    }
+
+    #[test]
+    fn r04_digest_has_a_line_for_each_algorithm_and_one_nonce() {
+        let digest_only = Challenges {
+            schemes: vec![(Scheme::Digest, false)],
+            ..challenges()
+        };
+        let mut digest = DigestChallenge {
+            nonce: "N".into(),
+            opaque: "O".into(),
+            stale: false,
+        };
+        let line = |algorithm, stale| {
+            format!(
+                r#"Digest realm="R \"1\"", nonce="N", opaque="O", qop="auth", algorithm={algorithm}, charset=UTF-8{stale}"#
+            )
+        };
+        let lines = digest_only.lines(None, Some(&digest), false);
+        assert_eq!(lines, [line("SHA-256", ""), line("MD5", "")]);
+        digest.stale = true;
+        let lines = digest_only.lines(None, Some(&digest), false);
+        assert_eq!(
+            lines,
+            [line("SHA-256", ", stale=true"), line("MD5", ", stale=true")]
+        );
+        let lines = digest_only.lines(None, Some(&digest), true);
+        assert_eq!(lines.len(), 1, "suppressed where an Origin says browser");
     }
 
     #[test]
@@ -153,7 +213,7 @@ mod tests {
             description: Some("token expired"),
             ..BearerError::INVALID_TOKEN
         };
-        let lines = challenges().lines(Some(expired), false);
+        let lines = challenges().lines(Some(expired), None, false);
         assert_eq!(
             lines[0],
             r#"Bearer realm="R \"1\"", scope="a b", error="invalid_token", error_description="token expired""#

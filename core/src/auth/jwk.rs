@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::{Map, Value};
 
-use super::algorithm::{Algorithm, AlgorithmError, KeyKind};
+use super::algorithm::{Algorithm, KeyKind};
 use super::json;
 use super::publickey::{self, Material, Weakness};
 
@@ -250,7 +250,7 @@ impl fmt::Debug for KeySet {
     }
 }
 
-const PEM_MARK: &[u8] = b"-----BEGIN ";
+pub(super) const PEM_MARK: &[u8] = b"-----BEGIN ";
 
 /// Reads one member of `keys`: its `kid` and the key.
 fn read_jwk(value: &Value, rsa_algorithms: &[Algorithm]) -> Result<(Option<String>, Key), Skip> {
@@ -269,11 +269,8 @@ fn read_jwk(value: &Value, rsa_algorithms: &[Algorithm]) -> Result<(Option<Strin
     if kind == "oct" {
         return Err(Skip::Secret);
     }
-    // Before the material, so that a P-521 key is reported as what is missing rather than unknown.
-    let bound = match text(jwk, "alg")?.map(Algorithm::from_name) {
-        Some(Ok(algorithm)) => Some(algorithm),
-        Some(Err(AlgorithmError::NotBuiltIn(name))) => return Err(Skip::NotBuiltIn(name)),
-        Some(Err(AlgorithmError::Unknown)) => return Err(Skip::OtherAlgorithm),
+    let bound = match text(jwk, "alg")? {
+        Some(name) => Some(Algorithm::from_name(name).map_err(|_| Skip::OtherAlgorithm)?),
         None => None,
     };
     let material = match kind {
@@ -294,6 +291,8 @@ fn read_jwk(value: &Value, rsa_algorithms: &[Algorithm]) -> Result<(Option<Strin
             KeyKind::Rsa => rsa_algorithms.to_vec(),
             KeyKind::P256 => vec![Algorithm::Es256],
             KeyKind::P384 => vec![Algorithm::Es384],
+            KeyKind::P521 => vec![Algorithm::Es512],
+            KeyKind::Secp256k1 => vec![Algorithm::Es256k],
             KeyKind::Ed25519 => vec![Algorithm::EdDsa],
             KeyKind::Secret => return Err(Skip::Secret),
         },
@@ -306,8 +305,8 @@ fn read_point(jwk: &Map<String, Value>) -> Result<Material, Skip> {
     let (kind, length) = match text(jwk, "crv")? {
         Some("P-256") => (KeyKind::P256, 32),
         Some("P-384") => (KeyKind::P384, 48),
-        Some("P-521") => return Err(Skip::NotBuiltIn("ES512")),
-        Some("secp256k1") => return Err(Skip::NotBuiltIn("ES256K")),
+        Some("P-521") => (KeyKind::P521, 66),
+        Some("secp256k1") => (KeyKind::Secp256k1, 32),
         Some(_) => return Err(Skip::UnknownKind),
         None => return Err(Skip::Malformed("crv")),
     };
@@ -480,7 +479,7 @@ pub enum Skip {
     Secret,
     /// `alg` is no signature algorithm, or not one for this kind of key.
     OtherAlgorithm,
-    /// An algorithm or curve that this version does not have yet.
+    /// A curve that is not built in.
     NotBuiltIn(&'static str),
     /// An unknown `kty` or `crv`.
     UnknownKind,
@@ -503,7 +502,7 @@ impl fmt::Display for Skip {
             Self::DuplicateKid => f.write_str("another key has the same kid"),
             Self::Secret => f.write_str("a shared secret does not belong in a JWK Set"),
             Self::OtherAlgorithm => f.write_str("its alg is no signature algorithm for this kind of key"),
-            Self::NotBuiltIn(name) => write!(f, "{name} is not built in yet"),
+            Self::NotBuiltIn(name) => write!(f, "{name} is not built in"),
             Self::UnknownKind => f.write_str("an unknown kind of key"),
             Self::Malformed(member) => write!(f, "{member} is missing or broken"),
             Self::Refused(error) => error.fmt(f),

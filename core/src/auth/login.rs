@@ -8,9 +8,11 @@ use serde_json::Map;
 
 use super::basis::Basis;
 use super::chain::{Chain, ChainVerdict, Outcome};
+use super::ephemeral;
 use super::grant::{Authority, EVERYONE, Grant, Identity};
 use super::is_reserved_role;
 use super::jwt::{self, Token, Verified};
+use super::nonces::Nonces;
 use super::password::StoredHash;
 use super::present::Credential;
 use super::realm::{JwtModule, Module, Realm, UsersModule};
@@ -49,6 +51,7 @@ struct Passed {
 enum By {
     Password { user: String },
     Token(Box<Verified>),
+    Ephemeral(ephemeral::Verified),
 }
 
 /// A password to compare, away from the IO path.
@@ -105,7 +108,7 @@ impl Login {
     }
 
     /// Goes on until a password has to be compared or the verdict is found.
-    pub(crate) fn advance(&mut self, entropy: &Entropy, now: Now) -> Progress {
+    pub(crate) fn advance(&mut self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Progress {
         let realm = Arc::clone(&self.realm);
         while !self.chain.has_ended()
             && let Some((flag, module)) = realm.modules.get(self.next)
@@ -120,7 +123,20 @@ impl Login {
                                 password: password.clone(),
                             });
                         }
+                        None if users.passwords.is_none() => Outcome::Ignored(None),
                         None => Outcome::Failure(Reason::UnknownUser),
+                    }
+                }
+                (Module::Users(users), Credential::Digest(credentials)) => {
+                    match realm.judge_digest(users, credentials) {
+                        Ok(user) => {
+                            self.passed.push(Passed {
+                                module: self.next,
+                                by: By::Password { user },
+                            });
+                            Outcome::Success
+                        }
+                        Err(outcome) => outcome,
                     }
                 }
                 (Module::Jwt(jwt), Credential::Token(text)) => match jwt.judge(text.expose(), now) {
@@ -133,14 +149,27 @@ impl Login {
                     }
                     Err(outcome) => outcome,
                 },
+                (Module::Ephemeral(ephemeral), Credential::Basic { user, password }) => {
+                    match ephemeral.judge(user, password.expose(), now.unix) {
+                        Ok(verified) => {
+                            self.passed.push(Passed {
+                                module: self.next,
+                                by: By::Ephemeral(verified),
+                            });
+                            Outcome::Success
+                        }
+                        Err(reason) => Outcome::Failure(reason),
+                    }
+                }
                 (Module::Users(_), Credential::Token(_))
-                | (Module::Jwt(_), Credential::Basic { .. })
+                | (Module::Jwt(_), Credential::Basic { .. } | Credential::Digest(_))
+                | (Module::Ephemeral(_), Credential::Digest(_) | Credential::Token(_))
                 | (_, Credential::Pass(_)) => Outcome::Ignored(None),
             };
             self.chain.record(*flag, outcome);
             self.next += 1;
         }
-        self.verdict(now)
+        self.verdict(entropy, nonces, now)
     }
 
     /// Takes in what the comparison of the last [`Progress::Compare`] said.
@@ -169,14 +198,29 @@ impl Login {
         std::mem::take(&mut self.basis)
     }
 
-    fn verdict(&mut self, now: Now) -> Progress {
+    fn verdict(&mut self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Progress {
         match self.chain.verdict() {
-            ChainVerdict::Pass => Progress::Granted(Box::new(self.commit(now))),
+            // Last of all, so that a login that fails uses no nonce up, and two modules use it once.
+            ChainVerdict::Pass => match self.spend(entropy, nonces, now) {
+                Ok(()) => Progress::Granted(Box::new(self.commit(now))),
+                Err(reason) => Progress::Refused(Refused {
+                    reason,
+                    claims_alone: false,
+                }),
+            },
             ChainVerdict::Fail(reason) => Progress::Refused(Refused {
                 // Nobody felt responsible: for a bearer token the wire says invalid_token all the same.
                 reason: reason.unwrap_or(Reason::MalformedCredential),
                 claims_alone: self.chain.claims_alone(),
             }),
+        }
+    }
+
+    /// Uses up what is good for one request alone.
+    fn spend(&self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Result<(), Reason> {
+        match &self.credential {
+            Credential::Digest(credentials) => self.realm.spend_nonce(credentials, entropy, nonces, now),
+            Credential::Basic { .. } | Credential::Token(_) | Credential::Pass(_) => Ok(()),
         }
     }
 
@@ -206,16 +250,17 @@ impl Login {
                         grant.claims = verified.claims;
                     }
                     if let Some(expires) = verified.expires {
-                        let deadline = Deadline::at_unix(expires, now);
-                        grant.expires = Some(match grant.expires {
-                            Some(other) if other.unix <= deadline.unix => other,
-                            Some(_) | None => deadline,
-                        });
+                        ends_by(&mut grant, Deadline::at_unix(expires, now));
                     }
                     let authority = verified
                         .issuer
                         .map_or(Authority::Module(module), Authority::Issuer);
                     (authority, verified.subject)
+                }
+                By::Ephemeral(verified) => {
+                    self.basis.add_credential();
+                    ends_by(&mut grant, Deadline::at_unix(verified.expires, now));
+                    (Authority::Module(module), Some(verified.subject))
                 }
             };
             if grant.identity.is_none() {
@@ -227,6 +272,21 @@ impl Login {
             }
         }
         grant
+    }
+}
+
+/// Lets the grant end at `deadline`, or earlier if it does already.
+fn ends_by(grant: &mut Grant, deadline: Deadline) {
+    grant.expires = Some(match grant.expires {
+        Some(other) if other.unix <= deadline.unix => other,
+        Some(_) | None => deadline,
+    });
+}
+
+impl Refused {
+    /// Says whether everything was right but the nonce of a Digest response.
+    pub(crate) const fn is_stale(self) -> bool {
+        matches!(self.reason, Reason::StaleNonce | Reason::ReusedNonce)
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
+use super::digest::DigestCredentials;
 use crate::config::{Carrier, Scheme, TICKET_PARAMETER};
 use crate::http::RequestHead;
 use crate::http::credentials::{Authorization, Rest, is_b64token};
@@ -31,6 +32,8 @@ pub(crate) struct Presented {
 pub(crate) enum Credential {
     /// User and password of RFC 7617.
     Basic { user: String, password: Secret<Vec<u8>> },
+    /// The parameters of RFC 7616, well-formed and for this very request.
+    Digest(Box<DigestCredentials>),
     /// A bearer token of RFC 6750, or one of a custom scheme.
     Token(Secret<String>),
     /// What this gateway has issued itself.
@@ -52,7 +55,7 @@ impl Presented {
         match &self.credential {
             Credential::Pass(Pass::Session(_)) => ("session".to_owned(), None),
             Credential::Pass(Pass::Ticket(_)) => (TICKET_PARAMETER.to_owned(), None),
-            Credential::Basic { .. } | Credential::Token(_) => {
+            Credential::Basic { .. } | Credential::Digest(_) | Credential::Token(_) => {
                 (self.carrier.to_string(), Some(self.scheme.name().to_owned()))
             }
         }
@@ -63,6 +66,7 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Basic { .. } => "Basic(***)",
+            Self::Digest(_) => "Digest(***)",
             Self::Token(_) => "Token(***)",
             Self::Pass(Pass::Session(_)) => "Session(***)",
             Self::Pass(Pass::Ticket(_)) => "Ticket(***)",
@@ -161,6 +165,7 @@ pub(crate) fn present(
     };
     let (mut explicit, mut ambient): (Option<Presented>, Option<Presented>) = (None, None);
     let ticket = ways.ticket.then(|| Carrier::Query(TICKET_PARAMETER.to_owned()));
+    let mut malformed_cookie = None;
     for carrier in ways.carriers.iter().chain(&ticket) {
         let presented = match carrier {
             Carrier::Authorization if ways.ignore_authorization => None,
@@ -186,7 +191,16 @@ pub(crate) fn present(
                 let value = one(crate::http::cookie::cookies(head.fields(), name))?;
                 pass(carrier, value, Pass::Session)
             }
-            Carrier::Cookie(name) => bare(carrier, one(crate::http::cookie::cookies(head.fields(), name))?)?,
+            Carrier::Cookie(name) => {
+                let value = one(crate::http::cookie::cookies(head.fields(), name))?;
+                match bare(carrier, value) {
+                    Ok(presented) => presented,
+                    Err(conflict) => {
+                        malformed_cookie.get_or_insert(conflict);
+                        None
+                    }
+                }
+            }
             Carrier::Subprotocol(marker) => subprotocol(carrier, marker, &mut found)?,
         };
         let Some(presented) = presented else { continue };
@@ -204,7 +218,11 @@ pub(crate) fn present(
     if !found.protocols.iter().all(|item| is_token(item.as_bytes())) {
         return Err(Conflict::malformed(false));
     }
-    // An explicit credential decides alone: a bad one is not made good by a cookie (R3c).
+    // An explicit credential decides alone: a bad one is not made good by a cookie, nor a good one bad
+    // by what a sibling domain has planted (R3c).
+    if let Some(conflict) = malformed_cookie.filter(|_| explicit.is_none()) {
+        return Err(conflict);
+    }
     found.presented = explicit.or(ambient);
     Ok(found)
 }
@@ -214,8 +232,8 @@ fn same_token(a: &Presented, b: &Presented) -> bool {
         (Credential::Token(a), Credential::Token(b)) => {
             constant_time_eq(a.expose().as_bytes(), b.expose().as_bytes())
         }
-        (Credential::Basic { .. } | Credential::Pass(_), _)
-        | (_, Credential::Basic { .. } | Credential::Pass(_)) => false,
+        (Credential::Basic { .. } | Credential::Digest(_) | Credential::Pass(_), _)
+        | (_, Credential::Basic { .. } | Credential::Digest(_) | Credential::Pass(_)) => false,
     }
 }
 
@@ -276,12 +294,16 @@ fn authorization(
     else {
         return Ok(None);
     };
-    let bearer = !matches!(scheme, Scheme::Basic | Scheme::Digest);
+    let bearer = *scheme == Scheme::Bearer;
     let parsed = Authorization::parse(value).map_err(|_| Conflict::malformed(bearer))?;
     let credential = match (scheme, parsed.rest) {
         (Scheme::Basic, Rest::Token68(text)) => basic(text)?,
         (Scheme::Bearer | Scheme::Custom(_), Rest::Token68(text)) => token(text.as_bytes())?,
-        (Scheme::Digest, _) | (_, Rest::Empty | Rest::Params(_) | Rest::Other) => {
+        (Scheme::Digest, Rest::Params(params)) => {
+            let read = DigestCredentials::parse(&params, head.method().as_str(), head.target().as_str());
+            Credential::Digest(Box::new(read.map_err(|_| Conflict::malformed(bearer))?))
+        }
+        (Scheme::Digest, Rest::Token68(_)) | (_, Rest::Empty | Rest::Params(_) | Rest::Other) => {
             return Err(Conflict::malformed(bearer));
         }
     };
@@ -483,7 +505,7 @@ mod tests {
             ("Authorization: Bearer", true),
             ("Authorization: Bearer x,y", true),
             ("Authorization: Bearer x y", true),
-            ("Authorization: Token", true),
+            ("Authorization: Token", false),
             ("X-Token: a b", true),
             ("Sec-WebSocket-Protocol: chat, access_token", true),
             ("Sec-WebSocket-Protocol: access_token.*", true),

@@ -4,6 +4,7 @@
 use ring::{hmac, signature};
 
 use super::algorithm::{Algorithm, KeyKind};
+use super::curve::CurveKey;
 use super::der::{self, Reader};
 
 /// Smallest RSA modulus, in bits (RFC 7518 section 3.3).
@@ -36,6 +37,7 @@ pub(super) enum Material {
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
     P256(Vec<u8>),
     P384(Vec<u8>),
+    Curve(Box<CurveKey>),
     Ed25519(Vec<u8>),
     Secret(hmac::Key),
 }
@@ -65,18 +67,29 @@ impl Material {
         })
     }
 
-    /// A point in the uncompressed form of SEC 1 section 2.3.3, the only one that the verifier takes.
-    /// Whether it lies on the curve is checked at every verification.
+    /// A point in the uncompressed form of SEC 1 section 2.3.3, the only one that is taken. ring
+    /// checks at every verification whether it lies on the curve, the other curves do it here.
     pub(super) fn point(kind: KeyKind, bytes: &[u8]) -> Result<Self, Weakness> {
-        let (length, material): (usize, fn(Vec<u8>) -> Self) = match kind {
-            KeyKind::P256 => (65, Self::P256),
-            KeyKind::P384 => (97, Self::P384),
+        let length = match kind {
+            KeyKind::P256 | KeyKind::Secp256k1 => 65,
+            KeyKind::P384 => 97,
+            KeyKind::P521 => 133,
             KeyKind::Rsa | KeyKind::Ed25519 | KeyKind::Secret => return Err(Weakness::UnknownKind),
         };
         if bytes.len() != length || bytes.first() != Some(&4) {
             return Err(Weakness::Malformed);
         }
-        Ok(material(bytes.to_vec()))
+        let curve = |key: Option<CurveKey>| {
+            key.map(|key| Self::Curve(Box::new(key)))
+                .ok_or(Weakness::Malformed)
+        };
+        match kind {
+            KeyKind::P256 => Ok(Self::P256(bytes.to_vec())),
+            KeyKind::P384 => Ok(Self::P384(bytes.to_vec())),
+            KeyKind::P521 => curve(CurveKey::p521(bytes)),
+            KeyKind::Secp256k1 => curve(CurveKey::secp256k1(bytes)),
+            KeyKind::Rsa | KeyKind::Ed25519 | KeyKind::Secret => Err(Weakness::UnknownKind),
+        }
     }
 
     pub(super) fn ed25519(bytes: &[u8]) -> Result<Self, Weakness> {
@@ -87,7 +100,7 @@ impl Material {
         }
     }
 
-    /// A DER `SubjectPublicKeyInfo` (RFC 5280 section 4.1): RSA, P-256, P-384 or Ed25519.
+    /// A DER `SubjectPublicKeyInfo` (RFC 5280 section 4.1): RSA, one of the four curves or Ed25519.
     pub(super) fn from_spki(der: &[u8]) -> Result<Self, Weakness> {
         let Spki {
             algorithm,
@@ -98,6 +111,8 @@ impl Material {
             (OID_RSA, _) => Self::from_pkcs1(key),
             (OID_EC, Some(OID_P256)) => Self::point(KeyKind::P256, key),
             (OID_EC, Some(OID_P384)) => Self::point(KeyKind::P384, key),
+            (OID_EC, Some(OID_P521)) => Self::point(KeyKind::P521, key),
+            (OID_EC, Some(OID_SECP256K1)) => Self::point(KeyKind::Secp256k1, key),
             (OID_ED25519, None) => Self::ed25519(key),
             (_, _) => Err(Weakness::UnknownKind),
         }
@@ -121,11 +136,15 @@ impl Material {
         Self::from_spki(certificate_spki(der).ok_or(Weakness::Malformed)?)
     }
 
-    pub(super) const fn kind(&self) -> KeyKind {
+    pub(super) fn kind(&self) -> KeyKind {
         match self {
             Self::Rsa { .. } => KeyKind::Rsa,
             Self::P256(_) => KeyKind::P256,
             Self::P384(_) => KeyKind::P384,
+            Self::Curve(key) => match **key {
+                CurveKey::P521(_) => KeyKind::P521,
+                CurveKey::Secp256k1(_) => KeyKind::Secp256k1,
+            },
             Self::Ed25519(_) => KeyKind::Ed25519,
             Self::Secret(_) => KeyKind::Secret,
         }
@@ -135,7 +154,7 @@ impl Material {
     pub(super) fn rsa_bits(&self) -> Option<usize> {
         match self {
             Self::Rsa { modulus, .. } => Some(bit_length(modulus)),
-            Self::P256(_) | Self::P384(_) | Self::Ed25519(_) | Self::Secret(_) => None,
+            Self::P256(_) | Self::P384(_) | Self::Curve(_) | Self::Ed25519(_) | Self::Secret(_) => None,
         }
     }
 
@@ -155,6 +174,7 @@ impl Material {
             }),
             Self::P256(point) => verifies(&signature::ECDSA_P256_SHA256_FIXED, point, message, signature),
             Self::P384(point) => verifies(&signature::ECDSA_P384_SHA384_FIXED, point, message, signature),
+            Self::Curve(key) => key.verifies(message, signature),
             Self::Ed25519(key) => verifies(&signature::ED25519, key, message, signature),
             Self::Secret(key) => {
                 hmac_algorithm(algorithm).is_some_and(|(bound, _)| key.algorithm() == bound)
@@ -185,6 +205,8 @@ const fn rsa_parameters(algorithm: Algorithm) -> Option<&'static signature::RsaP
         Algorithm::Ps512 => Some(&signature::RSA_PSS_2048_8192_SHA512),
         Algorithm::Es256
         | Algorithm::Es384
+        | Algorithm::Es512
+        | Algorithm::Es256k
         | Algorithm::EdDsa
         | Algorithm::Hs256
         | Algorithm::Hs384
@@ -207,6 +229,8 @@ pub(super) const fn hmac_algorithm(algorithm: Algorithm) -> Option<(hmac::Algori
         | Algorithm::Ps512
         | Algorithm::Es256
         | Algorithm::Es384
+        | Algorithm::Es512
+        | Algorithm::Es256k
         | Algorithm::EdDsa => None,
     }
 }
@@ -219,6 +243,10 @@ const OID_EC: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
 const OID_P256: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
 /// secp384r1, 1.3.132.0.34.
 const OID_P384: &[u8] = &[0x2B, 0x81, 0x04, 0x00, 0x22];
+/// secp521r1, 1.3.132.0.35.
+const OID_P521: &[u8] = &[0x2B, 0x81, 0x04, 0x00, 0x23];
+/// secp256k1, 1.3.132.0.10.
+const OID_SECP256K1: &[u8] = &[0x2B, 0x81, 0x04, 0x00, 0x0A];
 /// id-Ed25519, 1.3.101.112.
 const OID_ED25519: &[u8] = &[0x2B, 0x65, 0x70];
 

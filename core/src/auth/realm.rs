@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::challenge::Challenges;
+use super::digestfile::DigestFile;
+use super::ephemeral::EphemeralModule;
 use super::groupfile::Groups;
 use super::jwk::KeySet;
 use super::jwt;
@@ -22,6 +24,8 @@ pub(crate) struct Realm {
     pub(crate) carriers: Vec<Carrier>,
     /// The roles of a client without a credential, if one is let in.
     pub(crate) anonymous: Option<Vec<String>>,
+    /// How long a nonce of Digest is good for.
+    pub(crate) nonce_lifetime: Duration,
     pub(crate) session_timeout: Option<Duration>,
     /// The login page and its sessions.
     pub(crate) form: Option<Form>,
@@ -57,12 +61,14 @@ impl Realm {
 pub(crate) enum Module {
     Users(UsersModule),
     Jwt(JwtModule),
+    Ephemeral(EphemeralModule),
 }
 
 /// User files.
 #[derive(Debug)]
 pub(crate) struct UsersModule {
     pub(crate) passwords: Option<UserFile>,
+    pub(crate) digests: Option<DigestFile>,
     pub(crate) groups: Option<Groups>,
 }
 
@@ -85,12 +91,14 @@ pub(crate) mod tests {
                 realm: "R".into(),
                 schemes: vec![(Scheme::Bearer, false)],
                 scope: Vec::new(),
+                digest_algorithms: Vec::new(),
                 suppress_prompt: false,
             },
             schemes: vec![Scheme::Bearer],
             carriers: vec![Carrier::Authorization],
             anonymous: None,
             session_timeout: None,
+            nonce_lifetime: Duration::ZERO,
             form: None,
             tickets: None,
             origins: PathOrigins::Common(Vec::new()),

@@ -194,7 +194,7 @@ pub(super) fn lines(bytes: &[u8], limit: usize) -> impl Iterator<Item = (usize, 
         })
 }
 
-/// A faulty line of a user or group file.
+/// A faulty line of a user, digest or group file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineError {
     /// Its number, from 1.
@@ -233,6 +233,12 @@ pub enum Fault {
     NoColon,
     /// A name that is empty, too long, or has characters that a name cannot have.
     BadName,
+    /// Not `user:realm:digest`.
+    NotThreeFields,
+    /// A digest for another realm than the one whose challenge it is to answer.
+    OtherRealm,
+    /// A digest that has neither 32 nor 64 hexadecimal digits.
+    BadDigest,
     /// The name occurs twice.
     Repeated {
         /// The line where it occurs first.
@@ -254,6 +260,13 @@ impl fmt::Display for Fault {
             Self::NotUtf8 => f.write_str("the line is not UTF-8"),
             Self::NoColon => f.write_str("the line has no colon"),
             Self::BadName => f.write_str("the name is empty, too long or has forbidden characters"),
+            Self::NotThreeFields => f.write_str("the line is not user:realm:digest"),
+            Self::OtherRealm => f.write_str(
+                "the line is of another realm: it must have the text of the realm's \"description\"",
+            ),
+            Self::BadDigest => {
+                f.write_str("the digest has neither 32 (MD5) nor 64 (SHA-256) hexadecimal digits")
+            }
             Self::Repeated { first } => write!(f, "the name is already on line {first}"),
             Self::Hash(error) => error.fmt(f),
             Self::UnknownGroup(name) => write!(f, "there is no group {name:?}"),

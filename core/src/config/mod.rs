@@ -5,12 +5,14 @@
 //! ignored. The tables in `members` are the one list of members: the checks, the hints at the nearest
 //! name, the defaults and [`schema`] all come from them.
 
+mod acl;
 mod address;
 mod build;
 mod error;
 mod files;
 mod members;
 mod model;
+mod network;
 mod own_paths;
 mod page;
 mod relations;
@@ -26,15 +28,18 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use acl::{Acl, AclEntry, Entitlement};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
-    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, FileRef, Flag, Form, HostEntry, Jwt,
-    Limits, LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Tickets,
-    UrlScheme, Users, Verification,
+    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Ephemeral,
+    FileRef, Flag, Form, HmacHash, HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server,
+    Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets, UrlScheme, Users, Verification,
 };
+pub use network::Network;
 pub use page::{CONTENT_SECURITY_POLICY, Page};
 pub use relations::BUILT_IN_ROLES;
 pub use schema::schema;
@@ -54,8 +59,12 @@ use view::View;
 pub struct Config {
     /// The file it was read from; names of other files are relative to its folder.
     pub path: PathBuf,
+    /// The text of that file.
+    pub text: Arc<str>,
     /// The roles that exist besides [`BUILT_IN_ROLES`] and the groups of group files.
     pub roles: Vec<String>,
+    /// The parent of every service's access control list.
+    pub acl: Option<Acl>,
     /// The listeners, at least one.
     pub servers: Vec<Server>,
     /// The realms by name.
@@ -64,6 +73,8 @@ pub struct Config {
     pub services: BTreeMap<String, Service>,
     /// Bounds on what peers may cost.
     pub limits: Limits,
+    /// How guessing is slowed down.
+    pub throttle: Throttle,
     /// How long open sockets may take to close when the program ends.
     pub drain_grace: Duration,
     /// Pages that the program adds by itself; no member of the file makes one.
@@ -130,16 +141,21 @@ impl Config {
             );
         }
         let mut errors = report.into_errors();
-        let (Some(limits), Some(drain_grace)) = (parts.limits, parts.drain_grace) else {
+        let (Some(limits), Some(throttle), Some(drain_grace)) =
+            (parts.limits, parts.throttle, parts.drain_grace)
+        else {
             return Err(in_order(errors));
         };
         let config = Self {
             path: path.to_owned(),
+            text: text.into(),
             roles: parts.roles,
+            acl: parts.acl,
             servers: parts.servers,
             realms: parts.realms,
             services: parts.services,
             limits,
+            throttle,
             drain_grace,
             pages: Vec::new(),
             files: BTreeMap::new(),
@@ -175,7 +191,7 @@ impl Config {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
         modules.any(|module| match &module.kind {
             ModuleKind::Users(users) => users.groups.is_some(),
-            ModuleKind::Jwt(_) => false,
+            ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => false,
         })
     }
 
@@ -212,13 +228,20 @@ impl LoginModule {
     /// Returns the files that the module names.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         let files = match &self.kind {
-            ModuleKind::Users(users) => [users.passwords.as_ref(), users.groups.as_ref()],
+            ModuleKind::Users(users) => [&users.passwords, &users.digests, &users.groups].map(Option::as_ref),
             ModuleKind::Jwt(jwt) => match &jwt.verification {
-                Verification::PublicKey { key, .. } | Verification::Secret { key, .. } => [Some(key), None],
-                Verification::Jwks { keys } => [Some(keys), None],
+                Verification::PublicKey { key, .. } | Verification::Secret { key, .. } => {
+                    [Some(key), None, None]
+                }
+                Verification::Jwks { keys } => [Some(keys), None, None],
             },
+            ModuleKind::Ephemeral(_) => [None, None, None],
         };
-        files.into_iter().flatten()
+        let secrets = match &self.kind {
+            ModuleKind::Ephemeral(ephemeral) => ephemeral.secrets.as_slice(),
+            ModuleKind::Users(_) | ModuleKind::Jwt(_) => &[],
+        };
+        files.into_iter().flatten().chain(secrets)
     }
 }
 

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::acl::Acl;
 use super::error::Place;
+use super::network::Network;
 
 /// A file that a member names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,18 @@ pub struct Limits {
     pub sessions: usize,
     /// Unspent tickets.
     pub tickets: usize,
+}
+
+/// How guessing is slowed down: so many failed logins of one address in one window, then 429.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// Failures that one window allows.
+    pub failures: u64,
+    /// How long a window is, from its first failure on.
+    pub window: Duration,
+    /// Networks whose addresses have many clients behind them: there failures count per address and
+    /// user name.
+    pub shared: Vec<Network>,
 }
 
 /// One listener: addresses, certificate, accepted hosts and the services behind it.
@@ -112,6 +126,8 @@ pub struct Service {
     pub require_roles: Vec<String>,
     /// The scopes that are needed, all of them.
     pub require_scopes: Vec<String>,
+    /// Its own access control list. `None`: the file's, if there is one.
+    pub acl: Option<Acl>,
     /// The subprotocols that it speaks, preferred ones first.
     pub subprotocols: Vec<String>,
     /// Refuses clients that offer none of `subprotocols`.
@@ -272,6 +288,8 @@ pub struct Realm {
     pub description: String,
     /// The challenges of a 401, in order; never empty.
     pub challenges: Vec<Challenge>,
+    /// How the Digest challenge is made, if it is among them.
+    pub digest: Digest,
     /// The scopes that the Bearer challenge announces.
     pub scope: Vec<String>,
     /// Where a credential may travel; never empty.
@@ -300,6 +318,47 @@ pub struct Realm {
     pub compat: Compat,
     /// Where it stands in the file.
     pub place: Place,
+}
+
+/// The settings of Digest, RFC 7616.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// The algorithms that are offered, the stronger first; never empty.
+    pub algorithms: Vec<DigestAlgorithm>,
+    /// How long a nonce is good for.
+    pub nonce_lifetime: Duration,
+}
+
+/// A hash algorithm of Digest, the stronger first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DigestAlgorithm {
+    /// SHA-256.
+    Sha256,
+    /// MD5, for clients that know nothing else.
+    Md5,
+}
+
+impl DigestAlgorithm {
+    /// All of them, the stronger first.
+    pub const ALL: [Self; 2] = [Self::Sha256, Self::Md5];
+
+    /// Returns the name as RFC 7616 writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            Self::Md5 => "MD5",
+        }
+    }
+
+    /// Returns the length of a hash, in bytes.
+    #[must_use]
+    pub const fn length(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Md5 => 16,
+        }
+    }
 }
 
 /// The rights of a client without a credential.
@@ -372,15 +431,41 @@ pub enum ModuleKind {
     Users(Users),
     /// JSON Web Tokens.
     Jwt(Box<Jwt>),
+    /// HMAC credentials that expire.
+    Ephemeral(Ephemeral),
 }
 
 /// A `users` module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Users {
-    /// The htpasswd file.
+    /// The htpasswd file, for Basic.
     pub passwords: Option<FileRef>,
+    /// The htdigest file, for Digest; there is this or `passwords`, or both.
+    pub digests: Option<FileRef>,
     /// The group file, whose groups are roles.
     pub groups: Option<FileRef>,
+}
+
+/// An `ephemeral` module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ephemeral {
+    /// The files of the secrets, the newest first; never empty.
+    pub secrets: Vec<FileRef>,
+    /// The hash of the HMAC.
+    pub algorithm: HmacHash,
+}
+
+/// The hash of an `ephemeral` module's HMAC (FIPS 180-4, FIPS 198-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacHash {
+    /// For clients that know no other; an HMAC of it is not broken.
+    Sha1,
+    /// The default.
+    Sha256,
+    /// A longer one.
+    Sha384,
+    /// The longest one.
+    Sha512,
 }
 
 /// A `jwt` module.
@@ -422,7 +507,7 @@ pub enum ClaimsMode {
 pub enum Verification {
     /// One public key, bound to one algorithm, never one of `HS*`.
     PublicKey {
-        /// `RS*`, `PS*`, `ES256`, `ES384` or `EdDSA`.
+        /// `RS*`, `PS*`, `ES256`, `ES384`, `ES512`, `ES256K` or `EdDSA`.
         algorithm: &'static str,
         /// The PEM file.
         key: FileRef,

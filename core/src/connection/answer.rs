@@ -16,6 +16,7 @@ use crate::reason::Reason;
 use crate::rules::Service;
 use crate::time::Now;
 use crate::timers::Timer;
+use crate::trace::{Check, Trace};
 
 /// The longest value of a peer's that is kept for the log, in bytes (R10).
 const LOGGED_VALUE: usize = 256;
@@ -47,11 +48,13 @@ pub(super) struct Asked {
     pub(super) query_carrier: bool,
     /// A page of another origin may read the answer.
     pub(super) cors: Option<Cors>,
+    /// The checks that were begun.
+    pub(super) trace: Trace,
 }
 
 impl Asked {
-    /// A request whose head cannot be read.
-    pub(super) const fn unreadable(request: RequestId) -> Self {
+    /// A request whose head cannot be read: `check` is what it did not pass.
+    pub(super) fn unreadable(request: RequestId, check: Check) -> Self {
         Self {
             request,
             method: None,
@@ -67,6 +70,7 @@ impl Asked {
             with_origin: false,
             query_carrier: false,
             cors: None,
+            trace: Trace::from(check),
         }
     }
 
@@ -79,7 +83,7 @@ impl Asked {
             closes: head.wants_close() || !head.body().is_empty(),
             upgrade: head.wants_websocket(),
             with_origin: head.fields().has("origin"),
-            ..Self::unreadable(request)
+            ..Self::unreadable(request, Check::Framing)
         }
     }
 
@@ -221,6 +225,7 @@ impl Connection {
             params: asked.params.clone(),
             peer: self.peer.remote,
             request: asked.request,
+            trace: asked.trace,
         })));
     }
 }

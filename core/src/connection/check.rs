@@ -13,14 +13,18 @@ use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
 use crate::auth::login::{Login, PasswordTask, Progress, Refused};
 use crate::auth::present::{Credential, Marker, Pass};
 use crate::auth::realm::Realm;
+use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
+use crate::config::Scheme;
+use crate::gateway::throttle::Source;
 use crate::gateway::{Membership, Place, Proof, Redeemed};
-use crate::http::{Reply, Status};
+use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
 use crate::rules::Service;
 use crate::time::Now;
 use crate::timers::Timer;
+use crate::trace::Check;
 
 /// How long a verdict may take, waiting for a share of the budget included. Longer than any hash that
 /// loads takes on a slow machine, shorter than what clients wait.
@@ -32,6 +36,8 @@ pub(super) struct Checking {
     asked: Asked,
     purpose: Purpose,
     login: Login,
+    /// Whose failure it is if it fails.
+    source: Source,
     bearer: bool,
     /// The share of the budget that is waited for, with what it is for.
     waiting: Option<(Claim, PasswordTask)>,
@@ -43,7 +49,7 @@ pub(super) struct Checking {
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// An open socket.
-    Socket(Wished),
+    Socket(Box<Wished>),
     /// A session.
     Login(Box<Submission>),
     /// A ticket.
@@ -53,6 +59,8 @@ pub(super) enum Purpose {
 /// What is granted if the credential is good.
 #[derive(Debug)]
 pub(super) struct Wished {
+    /// The request, to be judged again if the rules change meanwhile.
+    head: RequestHead,
     service: Arc<Service>,
     place: Place,
     accept: String,
@@ -62,61 +70,69 @@ pub(super) struct Wished {
 
 impl Connection {
     /// Begins the check of a wish for a socket.
-    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish) {
+    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish, head: RequestHead) {
         let SocketWish {
             service,
             accept,
             presentation,
             place,
         } = wish;
-        let wished = Wished {
+        let wished = Box::new(Wished {
+            head,
             service: Arc::clone(&service),
             place,
             accept,
             protocols: presentation.protocols,
             marker: presentation.marker,
-        };
+        });
         let Some(realm) = &service.realm else {
-            return self.decide(now, asked, wished, Proof::default());
+            return self.decide(now, asked, *wished, Proof::default());
         };
         match presentation.presented {
             Some(presented) => {
-                self.prove(now, asked, realm, presented.credential, Purpose::Socket(wished));
+                // A custom scheme has no error parameters, not even on the line of Bearer beside it.
+                let bearer = presented.scheme == Scheme::Bearer;
+                let purpose = Purpose::Socket(wished);
+                self.prove(now, asked, realm, (presented.credential, bearer), purpose);
             }
             None => self.without_credential(now, asked, realm, Purpose::Socket(wished)),
         }
     }
 
     /// Nobody in particular asks.
-    fn without_credential(&mut self, now: Now, asked: Asked, realm: &Arc<Realm>, purpose: Purpose) {
+    fn without_credential(&mut self, now: Now, mut asked: Asked, realm: &Arc<Realm>, purpose: Purpose) {
         match (purpose, &realm.anonymous) {
             (Purpose::Socket(wished), Some(roles)) => {
                 let proof = Proof::of(anonymous(realm, roles));
-                self.decide(now, asked, wished, proof);
+                self.decide(now, asked, *wished, proof);
             }
             (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_), _) => {
-                let reply = unauthorized(realm, &asked, None);
+                asked.trace.begin(Check::Verify);
+                let reply = self.unauthorized(now, realm, &asked, None, false);
                 self.answer(now, &asked, reply, Reason::NoCredential);
             }
         }
     }
 
-    /// Begins the check of a credential.
+    /// Begins the check of a credential; the flag says that it is a bearer token.
     pub(super) fn prove(
         &mut self,
         now: Now,
-        asked: Asked,
+        mut asked: Asked,
         realm: &Arc<Realm>,
-        credential: Credential,
+        (credential, bearer): (Credential, bool),
         purpose: Purpose,
     ) {
+        asked.trace.begin(Check::Verify);
         if let Credential::Pass(pass) = &credential {
-            return self.redeem(now, asked, realm, pass, purpose);
+            let source = self.source(&credential);
+            return self.redeem(now, asked, realm, (pass, source), purpose);
         }
         let checking = Checking {
             asked,
             purpose,
-            bearer: matches!(credential, Credential::Token(_)),
+            bearer,
+            source: self.source(&credential),
             login: Login::new(Arc::clone(realm), credential),
             waiting: None,
             job: 0,
@@ -126,7 +142,14 @@ impl Connection {
     }
 
     /// Judges what this gateway has issued itself.
-    fn redeem(&mut self, now: Now, asked: Asked, realm: &Arc<Realm>, pass: &Pass, purpose: Purpose) {
+    fn redeem(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        realm: &Arc<Realm>,
+        (pass, source): (&Pass, Source),
+        purpose: Purpose,
+    ) {
         let Some(server) = self.server() else {
             let reply = Reply::closing(Status::InternalServerError);
             return self.answer(now, &asked, reply, Reason::Internal);
@@ -139,12 +162,23 @@ impl Connection {
             Redeemed::Proof(proof) => self.proven(now, asked, purpose, *proof),
             Redeemed::Elsewhere => self.without_credential(now, asked, realm, purpose),
             Redeemed::Refused(reason) => {
-                // `error` is for what the client holds as a token: a session is the browser's.
-                let error = match pass {
-                    Pass::Ticket(_) => Some(BearerError::INVALID_TOKEN),
-                    Pass::Session(_) => None,
+                let refused = Refused {
+                    reason,
+                    claims_alone: false,
                 };
-                let reply = unauthorized(realm, &asked, error);
+                // `error` is for what the client holds as a token: a session is the browser's, which
+                // goes on to send it when it has ended, and must not be kept from the next login.
+                let (error, counted) = match pass {
+                    Pass::Ticket(_) => (
+                        Some(BearerError::INVALID_TOKEN),
+                        self.count_failure(now, source, refused),
+                    ),
+                    Pass::Session(_) => (None, Ok(())),
+                };
+                let (reply, reason) = match counted {
+                    Ok(()) => (self.unauthorized(now, realm, &asked, error, false), reason),
+                    Err(throttled) => throttled,
+                };
                 self.answer(now, &asked, reply, reason);
             }
         }
@@ -153,7 +187,7 @@ impl Connection {
     /// Goes on with a credential that was found good.
     fn proven(&mut self, now: Now, asked: Asked, purpose: Purpose, proof: Proof) {
         match purpose {
-            Purpose::Socket(wished) => self.decide(now, asked, wished, proof),
+            Purpose::Socket(wished) => self.decide(now, asked, *wished, proof),
             Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
             Purpose::Ticket(mint) => self.mint(now, asked, &mint, proof),
         }
@@ -161,7 +195,10 @@ impl Connection {
 
     /// Asks the modules until a job is needed or the verdict is there.
     fn go_on(&mut self, now: Now, mut checking: Box<Checking>) {
-        match checking.login.advance(self.gateway().entropy(), now) {
+        match checking
+            .login
+            .advance(self.gateway().entropy(), self.gateway().nonces(), now)
+        {
             Progress::Compare(task) => {
                 let remote = self.peer.remote.ip();
                 let address = (!remote.to_canonical().is_loopback()).then(|| AddressKey::of(remote));
@@ -173,23 +210,28 @@ impl Connection {
                 self.state = State::Checking(checking);
                 self.tick_check();
             }
-            Progress::Granted(grant) => {
-                let basis = checking.login.take_basis();
-                let proof = Proof {
-                    basis,
-                    ..Proof::of(*grant)
-                };
-                self.proven(now, checking.asked, checking.purpose, proof);
-            }
-            Progress::Refused(refused) => match &checking.purpose {
-                Purpose::Login(submission) => {
-                    self.login_failed(now, &checking.asked, submission, refused.reason);
+            Progress::Granted(grant) => match self.still_allowed(now, checking.source) {
+                Ok(()) => {
+                    let basis = checking.login.take_basis();
+                    let proof = Proof {
+                        basis,
+                        ..Proof::of(*grant)
+                    };
+                    self.proven(now, checking.asked, checking.purpose, proof);
                 }
-                Purpose::Socket(_) | Purpose::Ticket(_) => {
-                    let reply = refusal(&checking, refused);
-                    self.answer(now, &checking.asked, reply, refused.reason);
-                }
+                Err((reply, reason)) => self.answer(now, &checking.asked, reply, reason),
             },
+            Progress::Refused(refused) => {
+                let counted = self.count_failure(now, checking.source, refused);
+                let (reply, reason) = match (counted, &checking.purpose) {
+                    (Err(throttled), _) => throttled,
+                    (Ok(()), Purpose::Login(submission)) => (self.login_failed(submission), refused.reason),
+                    (Ok(()), Purpose::Socket(_) | Purpose::Ticket(_)) => {
+                        (self.refusal(now, &checking, refused), refused.reason)
+                    }
+                };
+                self.answer(now, &checking.asked, reply, reason);
+            }
         }
     }
 
@@ -219,15 +261,23 @@ impl Connection {
         if computed.number() != checking.job || checking.waiting.is_some() {
             return;
         }
-        let State::Checking(mut checking) = std::mem::replace(&mut self.state, State::Closed) else {
+        let Some(mut checking) = self.end_check() else {
             return;
         };
-        match computed.into::<bool>() {
-            Some(right) => {
-                checking.login.compared(right);
-                self.go_on(now, checking);
+        let rules = self.gateway().rules();
+        let same = Arc::ptr_eq(&rules, &self.rules);
+        match (computed.into::<bool>(), checking.purpose) {
+            // What was compared may not count any more: no grant by rules that are gone.
+            (Some(_), Purpose::Socket(wished)) if !same => {
+                self.rules = rules;
+                self.judge(now, wished.head, checking.asked.request);
             }
-            None => {
+            // A session and a ticket are judged by the rules of every moment at which they are used.
+            (Some(right), purpose) => {
+                checking.login.compared(right);
+                self.go_on(now, Box::new(Checking { purpose, ..*checking }));
+            }
+            (None, _) => {
                 let reply = Reply::closing(Status::InternalServerError);
                 self.answer(now, &checking.asked, reply, Reason::Internal);
             }
@@ -237,9 +287,22 @@ impl Connection {
 
     /// The verdict was not found in time.
     pub(super) fn check_is_late(&mut self, now: Now) {
-        if let State::Checking(checking) = std::mem::replace(&mut self.state, State::Closed) {
+        if let Some(checking) = self.end_check() {
             self.job = None;
             self.unavailable(now, &checking.asked);
+        }
+    }
+
+    /// Takes the check out of the state. Whatever is answered begins from a head that is awaited: in
+    /// [`State::Closed`] the answer would never be sent.
+    fn end_check(&mut self) -> Option<Box<Checking>> {
+        if !matches!(self.state, State::Checking(_)) {
+            return None;
+        }
+        let awaited = State::Head(Self::scanner(&self.rules));
+        match std::mem::replace(&mut self.state, awaited) {
+            State::Checking(checking) => Some(checking),
+            State::Head(_) | State::Body(_) | State::Serving(_) | State::Closing(_) | State::Closed => None,
         }
     }
 
@@ -251,22 +314,30 @@ impl Connection {
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
     fn decide(&mut self, now: Now, mut asked: Asked, wish: Wished, proof: Proof) {
         let grant = &proof.grant;
+        let mut trace = asked.trace;
         let decided = if self.gateway().is_draining() {
+            trace.begin(Check::Available);
             Err(self.draining())
         } else {
-            authorize(&wish.service, grant, &asked)
-                .and_then(|()| choose(&wish))
+            trace.begin(Check::Authorize);
+            self.authorize(now, &wish.service, grant, &asked)
+                .and_then(|()| {
+                    trace.begin(Check::Subprotocol);
+                    choose(&wish)
+                })
                 .and_then(|protocol| {
+                    trace.begin(Check::Grant);
                     let limit = self.rules.limits.sockets_per_subject;
                     let too_many = || {
                         let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
                         (reply, Reason::Throttled)
                     };
                     let counted = self.gateway().open_socket(grant, limit).ok_or_else(too_many)?;
-                    let membership = self.join(&proof, &asked)?;
+                    let membership = self.join(now, &proof, &asked)?;
                     Ok((protocol, counted, membership))
                 })
         };
+        asked.trace = trace;
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             Ok((protocol, counted, membership)) => {
@@ -280,14 +351,16 @@ impl Connection {
     }
 
     /// Takes a place among the sockets of a session, so that a logout from here on is noticed.
-    fn join(&self, proof: &Proof, asked: &Asked) -> Result<Option<Membership>, Refusal> {
+    fn join(&self, now: Now, proof: &Proof, asked: &Asked) -> Result<Option<Membership>, Refusal> {
         let Some(session) = &proof.session else {
             return Ok(None);
         };
         let membership = session.join(self.admission.number(), self.admission.bell());
         match (membership.ended(), &asked.realm) {
             (None, _) => Ok(Some(membership)),
-            (Some(_), Some(realm)) => Err((unauthorized(realm, asked, None), Reason::Revoked)),
+            (Some(_), Some(realm)) => {
+                Err((self.unauthorized(now, realm, asked, None, false), Reason::Revoked))
+            }
             (Some(_), None) => Err((Reply::closing(Status::InternalServerError), Reason::Internal)),
         }
     }
@@ -305,23 +378,77 @@ fn anonymous(realm: &Realm, roles: &[String]) -> Grant {
     }
 }
 
-fn unauthorized(realm: &Realm, asked: &Asked, error: Option<BearerError>) -> Reply {
-    Reply::unauthorized(realm.challenges.lines(error, asked.with_origin))
-}
-
-/// The answer to a credential that is not good.
-fn refusal(checking: &Checking, refused: Refused) -> Reply {
-    let Some(realm) = &checking.asked.realm else {
-        return Reply::closing(Status::InternalServerError);
-    };
-    if refused.claims_alone || realm.failure_is_403 {
-        return Reply::new(Status::Forbidden);
+impl Connection {
+    /// The answer that asks for a credential. `stale`: one was right but for its nonce.
+    pub(super) fn unauthorized(
+        &self,
+        now: Now,
+        realm: &Realm,
+        asked: &Asked,
+        error: Option<BearerError>,
+        stale: bool,
+    ) -> Reply {
+        let digest = realm.digest_challenge(self.gateway().entropy(), asked.request, stale, now);
+        Reply::unauthorized(realm.challenges.lines(error, digest.as_ref(), asked.with_origin))
     }
-    let error = checking.bearer.then(|| BearerError {
-        description: description(refused.reason),
-        ..BearerError::INVALID_TOKEN
-    });
-    unauthorized(realm, &checking.asked, error)
+
+    /// The answer to a credential that is not good.
+    fn refusal(&self, now: Now, checking: &Checking, refused: Refused) -> Reply {
+        let asked = &checking.asked;
+        let Some(realm) = &asked.realm else {
+            return Reply::closing(Status::InternalServerError);
+        };
+        // Who is to repeat the request with another nonce has to be told which.
+        if refused.claims_alone || (realm.failure_is_403 && !refused.is_stale()) {
+            return Reply::new(Status::Forbidden);
+        }
+        let error = checking.bearer.then(|| BearerError {
+            description: description(refused.reason),
+            ..BearerError::INVALID_TOKEN
+        });
+        self.unauthorized(now, realm, asked, error, refused.is_stale())
+    }
+
+    /// Compares what the service requires with what was granted.
+    fn authorize(&self, now: Now, service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
+        let Some(realm) = &service.realm else {
+            return Ok(());
+        };
+        // An anonymous client may log in and come back: it is asked to.
+        let refuse = |challenge: Option<String>, reason| {
+            if grant.is_anonymous() {
+                return (self.unauthorized(now, realm, asked, None, false), reason);
+            }
+            let reply = Reply::new(Status::Forbidden);
+            let reply = match challenge {
+                Some(challenge) => reply.field("WWW-Authenticate", challenge),
+                None => reply,
+            };
+            (reply, reason)
+        };
+        if !service
+            .require_roles
+            .iter()
+            .all(|role| grant.roles.contains(role))
+        {
+            return Err(refuse(None, Reason::MissingRole));
+        }
+        if !acl::to_connect(service.kind)
+            .iter()
+            .all(|entitlement| service.acl.holds(&grant.roles, *entitlement))
+        {
+            return Err(refuse(None, Reason::MissingEntitlement));
+        }
+        if !service
+            .require_scopes
+            .iter()
+            .all(|scope| grant.scopes.contains(scope))
+        {
+            let challenge = realm.challenges.insufficient_scope(&service.require_scopes);
+            return Err(refuse(challenge, Reason::MissingScope));
+        }
+        Ok(())
+    }
 }
 
 /// Returns what the client is told beyond `invalid_token`, from a fixed list (R5). The reasons are
@@ -361,41 +488,6 @@ const fn description(reason: Reason) -> Option<&'static str> {
         | Reason::Draining
         | Reason::Internal => None,
     }
-}
-
-/// Compares what the service requires with what was granted.
-fn authorize(service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
-    let Some(realm) = &service.realm else {
-        return Ok(());
-    };
-    // An anonymous client may log in and come back: it is asked to.
-    let refuse = |challenge: Option<String>, reason| {
-        if grant.is_anonymous() {
-            return (unauthorized(realm, asked, None), reason);
-        }
-        let reply = Reply::new(Status::Forbidden);
-        let reply = match challenge {
-            Some(challenge) => reply.field("WWW-Authenticate", challenge),
-            None => reply,
-        };
-        (reply, reason)
-    };
-    if !service
-        .require_roles
-        .iter()
-        .all(|role| grant.roles.contains(role))
-    {
-        return Err(refuse(None, Reason::MissingRole));
-    }
-    if !service
-        .require_scopes
-        .iter()
-        .all(|scope| grant.scopes.contains(scope))
-    {
-        let challenge = realm.challenges.insufficient_scope(&service.require_scopes);
-        return Err(refuse(challenge, Reason::MissingScope));
-    }
-    Ok(())
 }
 
 /// Chooses the subprotocol (R9): the first of the server's that the client offered too.

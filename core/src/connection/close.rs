@@ -56,11 +56,11 @@ impl Connection {
     }
 
     /// The client has not ended its side, or has not taken what was left, in time.
-    pub(super) fn close_is_late(&mut self) {
+    pub(super) fn close_is_late(&mut self, now: Now) {
         match &self.state {
-            State::Serving(_) => self.give_up_handshake(),
+            State::Serving(_) => self.give_up_handshake(now),
             State::Head(_) | State::Body(_) | State::Checking(_) | State::Closing(_) | State::Closed => {
-                self.over()
+                self.over();
             }
         }
     }

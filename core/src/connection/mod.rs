@@ -9,6 +9,7 @@ mod form;
 mod head;
 mod paths;
 mod serve;
+mod throttle;
 mod ticket;
 
 use std::collections::VecDeque;
@@ -219,7 +220,7 @@ impl Connection {
             Timer::Ping => self.look_for_life(now),
             Timer::Memory => self.end_socket(now, crate::ws::Close::SlowConsumer),
             Timer::Stall => self.stalled(now),
-            Timer::Close => self.close_is_late(),
+            Timer::Close => self.close_is_late(now),
             // Expiry is judged by both clocks at every tick; no service has a dial limit of its own.
             Timer::Expiry | Timer::Dial => {}
         }

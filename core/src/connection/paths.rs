@@ -56,6 +56,7 @@ impl Connection {
     /// Judges a request to one of a realm's own paths, up to its body.
     pub(super) fn visit(
         &self,
+        now: Now,
         head: &RequestHead,
         path: &RealmPath,
         asked: &mut Asked,
@@ -83,7 +84,7 @@ impl Connection {
             (PathKind::Ticket, Method::Post) => {
                 let origin = self.cross_origin(head, realm, asked)?;
                 let length = body_length(head)?;
-                let order = self.ticket_order(head, realm, origin, asked)?;
+                let order = self.ticket_order(now, head, realm, origin, asked)?;
                 self.open_for_new()?;
                 Ok(Visit::Post(length, Posted::Ticket(Box::new(order))))
             }

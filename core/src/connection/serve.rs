@@ -203,6 +203,8 @@ impl Connection {
             Event::Fault(close) => ended = Some((close.code(), close.reason())),
             Event::Blocked => {}
         });
+        // A message to which nothing was answered leaves nothing to wait for.
+        session.settle(self.legs.client().out.len());
         let blocked = session.is_blocked();
         self.state = State::Serving(serving);
         if blocked {
@@ -313,6 +315,7 @@ impl Connection {
 
     /// Nothing was heard for a while, perhaps: a Ping is sent, and the next time it is the end.
     pub(super) fn look_for_life(&mut self, now: Now) {
+        let taking = !self.legs.client().out.is_empty();
         let State::Serving(serving) = &mut self.state else {
             return;
         };
@@ -320,6 +323,10 @@ impl Connection {
         let due = serving.socket.heard.after(interval);
         if due > now.at {
             self.timers.set(Timer::Ping, due);
+        } else if taking {
+            // A Pong would come behind all that, and may not even be read; until the client has taken
+            // it, the stall timer watches over its life.
+            self.timers.set(Timer::Ping, now.at.after(interval));
         } else if serving.socket.pinged {
             self.end_socket(now, Close::Idle);
         } else {
@@ -352,13 +359,12 @@ impl Connection {
     }
 
     /// The client has not answered our Close in time.
-    pub(super) fn give_up_handshake(&mut self) {
+    pub(super) fn give_up_handshake(&mut self, now: Now) {
         let State::Serving(serving) = &self.state else {
             return;
         };
         let close = serving.socket.closing.unwrap_or(Close::Internal);
-        let at = self.timers.get(Timer::Close).unwrap_or(serving.socket.opened);
-        self.note_closed(at, close.code(), close.reason().into());
+        self.note_closed(now.at, close.code(), close.reason().into());
         self.over();
     }
 

@@ -13,6 +13,7 @@ use super::head::{RETRY_AFTER, Refusal};
 use crate::auth::json;
 use crate::auth::present::{Presented, Ways, present};
 use crate::auth::realm::Realm;
+use crate::config::Scheme;
 use crate::gateway::{Bound, NoTicket, Proof};
 use crate::http::{Host, Origin, Reply, RequestHead, Status, Target as RequestTarget};
 use crate::reason::Reason;
@@ -47,6 +48,7 @@ impl Connection {
     /// Finds the credential of a request for a ticket.
     pub(super) fn ticket_order(
         &self,
+        now: Now,
         head: &RequestHead,
         realm: &Arc<Realm>,
         origin: Option<Origin>,
@@ -60,13 +62,14 @@ impl Connection {
         let presentation =
             present(head, Vec::new(), ways).map_err(|conflict| Self::conflict(conflict, realm))?;
         let Some(presented) = presentation.presented else {
-            let lines = realm.challenges.lines(None, asked.with_origin);
-            return Err((Reply::unauthorized(lines), Reason::NoCredential));
+            let reply = self.unauthorized(now, realm, asked, None, false);
+            return Err((reply, Reason::NoCredential));
         };
         asked.came_by(&presented);
         if presented.ambient && origin.is_none() {
             return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
         }
+        self.check_throttle(now, &presented.credential)?;
         Ok(Order {
             realm: Arc::clone(realm),
             presented,
@@ -84,7 +87,8 @@ impl Connection {
                     realm: Arc::clone(&order.realm),
                     bound,
                 };
-                let credential = order.presented.credential;
+                let bearer = order.presented.scheme == Scheme::Bearer;
+                let credential = (order.presented.credential, bearer);
                 self.prove(
                     now,
                     asked,

@@ -5,6 +5,7 @@ mod proof;
 mod reload;
 mod sessions;
 mod sockets;
+pub(crate) mod throttle;
 mod tickets;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub(crate) use sockets::OpenSocket;
 pub(crate) use tickets::{Bound, NoTicket, Place, Tickets};
 
 use crate::auth::grant::Grant;
+use crate::auth::nonces::Nonces;
 use crate::bell::Bells;
 use crate::budget::{Memory, Slots};
 use crate::config::{Config, ConfigErrors, ServiceKind};
@@ -81,8 +83,8 @@ pub struct Gateway {
     reload: Mutex<reload::Reload>,
     services: RwLock<BTreeMap<String, Arc<ServiceFactory>>>,
     admissions: admission::Admissions,
-    /// The connection limit in force, which a small descriptor limit may have lowered.
-    connection_limit: AtomicUsize,
+    /// The most connections that the descriptor limit allows.
+    connections_that_fit: AtomicUsize,
     capacity: Capacity,
     bells: Bells,
     slots: Arc<Slots>,
@@ -90,6 +92,8 @@ pub struct Gateway {
     sockets: Arc<sockets::Sockets>,
     sessions: Sessions,
     tickets: Tickets,
+    throttle: throttle::Throttle,
+    nonces: Nonces,
     draining: AtomicBool,
 }
 
@@ -115,7 +119,7 @@ impl Gateway {
             entropy: Entropy::new(&seed),
             services: RwLock::default(),
             admissions: admission::Admissions::default(),
-            connection_limit: AtomicUsize::new(limits.connections.unwrap_or(capacity.connections)),
+            connections_that_fit: AtomicUsize::new(usize::MAX),
             capacity,
             bells: Bells::default(),
             // One processor is left to the IO path, if there is another.
@@ -124,6 +128,8 @@ impl Gateway {
             sockets: Arc::default(),
             sessions: Sessions::default(),
             tickets: Tickets::default(),
+            throttle: throttle::Throttle::default(),
+            nonces: Nonces::default(),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -169,7 +175,8 @@ impl Gateway {
         let each = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
         let fit = descriptors.saturating_sub(DESCRIPTORS_BESIDE) / each;
         let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
-        let wanted = self.connection_limit.fetch_min(fit, Ordering::Relaxed);
+        let wanted = self.connection_limit(&self.rules());
+        self.connections_that_fit.store(fit, Ordering::Relaxed);
         (wanted > fit).then(|| Note::Warning {
             message: format!(
                 "limits.connections is {fit} instead of {wanted}: {descriptors} descriptors are allowed and \
@@ -190,13 +197,19 @@ impl Gateway {
     /// Takes a slot for a connection from `peer`, before any TLS work; `None` over a limit, and
     /// then the adapter closes the stream. The slot is given back when the `Admission` is dropped.
     pub fn admit(self: &Arc<Self>, peer: IpAddr, _now: Now) -> Option<Admission> {
-        let limit = self.connection_limit.load(Ordering::Relaxed);
-        let per_address = self
-            .rules()
+        let rules = self.rules();
+        let limit = self.connection_limit(&rules);
+        let per_address = rules
             .limits
             .connections_per_address
             .unwrap_or_else(|| (limit / 10).max(1));
         Admission::new(self, peer, limit, per_address)
+    }
+
+    /// Returns the connection limit in force: what the configuration says, or what fits.
+    fn connection_limit(&self, rules: &Rules) -> usize {
+        let configured = rules.limits.connections.unwrap_or(self.capacity.connections);
+        configured.min(self.connections_that_fit.load(Ordering::Relaxed))
     }
 
     /// Returns figures for the operator.
@@ -219,6 +232,10 @@ impl Gateway {
         &self.entropy
     }
 
+    pub(crate) const fn nonces(&self) -> &Nonces {
+        &self.nonces
+    }
+
     pub(crate) const fn slots(&self) -> &Arc<Slots> {
         &self.slots
     }
@@ -233,6 +250,10 @@ impl Gateway {
 
     pub(crate) const fn tickets(&self) -> &Tickets {
         &self.tickets
+    }
+
+    pub(crate) const fn throttle(&self) -> &throttle::Throttle {
+        &self.throttle
     }
 
     pub(crate) fn is_draining(&self) -> bool {

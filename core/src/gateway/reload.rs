@@ -1,8 +1,8 @@
 //! Files that change: what is looked at, what is read again, and what then holds.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -16,14 +16,18 @@ use crate::time::Now;
 /// that slept, or a wall clock that was set.
 const JUMP: Duration = Duration::from_secs(1);
 
+/// What every named file was when it was looked at last, good or bad.
+type Stamps = BTreeMap<PathBuf, Option<FileStamp>>;
+
 /// What has to be remembered between two looks.
 #[derive(Debug)]
 pub(super) struct Reload {
     path: PathBuf,
+    /// The configuration's text: a named file that changes is read again under this very one.
+    text: Arc<str>,
     pages: Vec<Page>,
     listen: Vec<Vec<std::net::SocketAddr>>,
-    /// What every named file was when it was read, good or bad.
-    stamps: BTreeMap<PathBuf, Option<FileStamp>>,
+    stamps: Stamps,
     clocks: Option<Now>,
     /// What is to be said about the rules that hold.
     warnings: Vec<String>,
@@ -43,23 +47,12 @@ impl Reload {
                 .map(|server| server.listen.clone())
                 .collect(),
             path: config.path,
+            text: config.text,
             pages: config.pages,
             stamps,
             clocks: None,
             warnings,
         }
-    }
-
-    /// Says whether a named file is not what it was when it was read last; it is remembered as it is
-    /// now, so that a bad file is reported once.
-    fn has_changed(&mut self, files: &mut dyn Files) -> bool {
-        let mut changed = false;
-        for (path, stamp) in &mut self.stamps {
-            let found = files.stat(path).ok();
-            changed |= found != *stamp;
-            *stamp = found;
-        }
-        changed
     }
 
     /// Says whether one clock went on by more than the other since the last look.
@@ -73,6 +66,34 @@ impl Reload {
     }
 }
 
+/// Looks at the files again.
+fn look(stamps: &Stamps, files: &mut dyn Files) -> Stamps {
+    stamps
+        .keys()
+        .map(|path| (path.clone(), files.stat(path).ok()))
+        .collect()
+}
+
+/// Files beside a configuration whose text is held, whatever its file says by now.
+struct Held<'a> {
+    path: PathBuf,
+    text: Arc<str>,
+    files: &'a mut dyn Files,
+}
+
+impl Files for Held<'_> {
+    fn stat(&mut self, path: &Path) -> io::Result<FileStamp> {
+        self.files.stat(path)
+    }
+
+    fn read(&mut self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, FileStamp)> {
+        if path == self.path {
+            return Ok((self.text.as_bytes().to_vec(), FileStamp::default()));
+        }
+        self.files.read(path, limit)
+    }
+}
+
 impl Gateway {
     /// Looks at every named file, reloads what changed, and rings connections after the clocks
     /// jumped. The adapter calls it every 2 seconds from a thread of its own and logs the notes.
@@ -82,21 +103,31 @@ impl Gateway {
         if refused > 0 {
             notes.push(Note::OverLimit { count: refused });
         }
-        let (changed, jumped, path) = {
+        let (known, path, text, jumped) = {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             let warnings = std::mem::take(&mut reload.warnings);
             notes.extend(warnings.into_iter().map(|message| Note::Warning { message }));
+            let jumped = reload.clocks_jumped(now);
             (
-                reload.has_changed(files),
-                reload.clocks_jumped(now),
+                reload.stamps.clone(),
                 reload.path.clone(),
+                Arc::clone(&reload.text),
+                jumped,
             )
         };
         if jumped {
             self.bells.ring_all();
         }
-        if changed {
-            notes.extend(self.reload(&path, files, now));
+        let found = look(&known, files);
+        if found != known {
+            // Remembered as it is now, so that a bad file is reported once.
+            self.remember(found);
+            let mut files = Held {
+                path: path.clone(),
+                text,
+                files,
+            };
+            notes.extend(self.told(&path, &mut files));
         }
         notes
     }
@@ -104,6 +135,21 @@ impl Gateway {
     /// Reads the configuration file and all files that it names again (SIGHUP). A bad one changes
     /// nothing. The notes say which it was.
     pub fn reload(&self, path: &Path, files: &mut dyn Files, _now: Now) -> Vec<Note> {
+        // What is read now is known, good or bad: the next look is not to report it once more.
+        let known = {
+            let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+            reload.stamps.clone()
+        };
+        self.remember(look(&known, files));
+        self.told(path, files)
+    }
+
+    fn remember(&self, stamps: Stamps) {
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).stamps = stamps;
+    }
+
+    /// Reloads, and returns what is to be said about it.
+    fn told(&self, path: &Path, files: &mut dyn Files) -> Vec<Note> {
         match self.try_reload(path, files) {
             Ok(warnings) => {
                 let warnings = warnings.into_iter().map(|message| Note::Warning { message });
@@ -137,9 +183,6 @@ impl Gateway {
         // Parsed outside of all locks; the swap is all that a handshake can wait for.
         let mut built = rules::build(&config)?;
         let warnings = std::mem::take(&mut built.warnings);
-        if let Some(limit) = built.limits.connections {
-            self.connection_limit.fetch_min(limit, Ordering::Relaxed);
-        }
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(built);
         {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,5 +192,100 @@ impl Gateway {
         }
         self.bells.ring_all();
         Ok(warnings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config::MemoryFiles;
+    use crate::entropy::Seed;
+    use crate::gateway::Capacity;
+    use crate::time::{Moment, UnixTime};
+
+    const PATH: &str = "c.json";
+
+    fn config(limits: &str) -> String {
+        format!(
+            r#"{{"servers": [{{"id": "s", "listen": ["127.0.0.1:0"], "plaintext": true}}], "limits": {limits},
+                "realms": {{"r": {{"loginModules": [{{"type": "users", "success": "required",
+                    "passwords": "users"}}], "carriers": ["authorization"]}}}},
+                "services": {{"e": {{"type": "echo", "accept": "/", "realm": "r", "origins": []}}}}}}"#
+        )
+    }
+
+    fn start(limits: &str) -> (Arc<Gateway>, MemoryFiles) {
+        let mut files = MemoryFiles::new();
+        files.insert(PATH, config(limits));
+        files.insert("users", "");
+        let loaded = Config::load(Path::new(PATH), &mut files).unwrap();
+        let capacity = Capacity {
+            cores: 1,
+            connections: 5,
+            descriptors_per_connection: 1,
+        };
+        (Gateway::new(loaded, Seed::new([1; 32]), capacity).unwrap(), files)
+    }
+
+    fn now(at: u64, unix: u64) -> Now {
+        Now {
+            at: Moment::new(Duration::from_secs(at)),
+            unix: UnixTime::from_secs(unix),
+        }
+    }
+
+    #[test]
+    fn m15_a_named_file_reloads_by_itself_and_the_configuration_by_signal_alone() {
+        let (gateway, mut files) = start("{}");
+        assert!(gateway.refresh(&mut files, now(0, 0)).is_empty());
+        files.insert(PATH, "no configuration at all");
+        assert!(gateway.refresh(&mut files, now(2, 2)).is_empty());
+        files.insert("users", "# still nobody\n");
+        let notes = gateway.refresh(&mut files, now(4, 4));
+        assert!(matches!(notes[..], [Note::Reloaded]), "{notes:?}");
+        let notes = gateway.reload(Path::new(PATH), &mut files, now(5, 5));
+        assert!(matches!(notes[..], [Note::ReloadFailed(_)]), "{notes:?}");
+    }
+
+    #[test]
+    fn e16_a_bad_file_is_reported_once_and_changes_nothing() {
+        let (gateway, mut files) = start("{}");
+        let before = gateway.rules();
+        files.insert("users", "alice:cleartext\n");
+        let notes = gateway.refresh(&mut files, now(0, 0));
+        assert!(matches!(notes[..], [Note::ReloadFailed(_)]), "{notes:?}");
+        assert!(gateway.refresh(&mut files, now(2, 2)).is_empty());
+        assert!(Arc::ptr_eq(&before, &gateway.rules()));
+    }
+
+    #[test]
+    fn e15_a_reload_moves_the_connection_limit_both_ways_below_what_fits() {
+        let (gateway, mut files) = start(r#"{"connections": 10}"#);
+        let limit = |gateway: &Gateway| gateway.connection_limit(&gateway.rules());
+        assert!(gateway.fit_descriptors(64 + 50).is_none());
+        assert_eq!(limit(&gateway), 10);
+        for (limits, expected) in [
+            (r#"{"connections": 3}"#, 3),
+            (r#"{"connections": 90}"#, 50),
+            ("{}", 5),
+        ] {
+            files.insert(PATH, config(limits));
+            gateway.reload(Path::new(PATH), &mut files, now(0, 0));
+            assert_eq!(limit(&gateway), expected, "{limits}");
+        }
+    }
+
+    #[test]
+    fn r14_a_jump_of_either_clock_rings_everybody() {
+        let (_, files) = start("{}");
+        drop(files);
+        let mut reload = Reload::new(Config::parse(&config("{}"), Path::new(PATH)).unwrap(), Vec::new());
+        assert!(!reload.clocks_jumped(now(0, 1_000)));
+        assert!(!reload.clocks_jumped(now(2, 1_002)));
+        assert!(reload.clocks_jumped(now(4, 1_060)));
+        assert!(reload.clocks_jumped(now(6, 1_000)));
+        assert!(!reload.clocks_jumped(now(8, 1_002)));
     }
 }

@@ -147,6 +147,16 @@ impl Target {
         self.authority.as_ref().map(|(host, port)| (host, *port))
     }
 
+    /// Says whether an absolute target names a scheme that is spoken over TLS alone. Such a request
+    /// is refused where there is none (RFC 9110 section 7.4).
+    pub fn wants_tls(&self) -> bool {
+        let scheme = self.raw.expose().split(':').next().unwrap_or_default();
+        self.form == TargetForm::Absolute
+            && ["https", "wss"]
+                .iter()
+                .any(|secure| scheme.eq_ignore_ascii_case(secure))
+    }
+
     /// Returns the path in the one form that routes are compared with: escapes of unreserved
     /// characters decoded once, the digits of all others in upper case (RFC 3986 section 6.2.2).
     ///

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use super::{Route, Rules, Server, Service, Target};
 use crate::auth::algorithm::Algorithm;
 use crate::auth::challenge::Challenges;
+use crate::auth::digestfile::DigestFile;
+use crate::auth::ephemeral::EphemeralModule;
 use crate::auth::groupfile::Groups;
 use crate::auth::jwk::KeySet;
 use crate::auth::jwt;
 use crate::auth::realm::{JwtModule, Module, Realm, UsersModule};
 use crate::auth::userfile::{LineError, UserFile};
+use crate::authz::acl::Acl;
 use crate::config;
 use crate::config::{
-    Access, ClaimsMode, Config, ConfigError, ConfigErrors, FileRef, Jwt, ModuleKind, Users, Verification,
+    Access, ClaimsMode, Config, ConfigError, ConfigErrors, DigestAlgorithm, Ephemeral, FileRef, Jwt,
+    ModuleKind, Users, Verification,
 };
 use crate::http::{HostPattern, OriginPattern, Status};
 use crate::tls;
@@ -52,6 +56,7 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
         None => Ok(Rules {
             servers,
             limits: config.limits.clone(),
+            throttle: config.throttle.clone(),
             drain_grace: config.drain_grace,
             warnings,
         }),
@@ -95,14 +100,19 @@ impl<'c> Builder<'c> {
                 schemes: realm
                     .challenges
                     .iter()
-                    .map(|challenge| (challenge.scheme.clone(), challenge.application_prefix))
+                    .map(|challenge| {
+                        let prefixed = challenge.application_prefix && realm.compat.application_prefix;
+                        (challenge.scheme.clone(), prefixed)
+                    })
                     .collect(),
                 scope: realm.scope.clone(),
+                digest_algorithms: realm.digest.algorithms.clone(),
                 suppress_prompt: realm.suppress_browser_prompt,
             },
             schemes: schemes.collect(),
             carriers: realm.carriers.clone(),
             anonymous: realm.anonymous.as_ref().map(|anonymous| anonymous.roles.clone()),
+            nonce_lifetime: realm.digest.nonce_lifetime,
             session_timeout: realm.session_timeout,
             form: realm.form.clone(),
             tickets: realm.tickets.clone(),
@@ -117,8 +127,9 @@ impl<'c> Builder<'c> {
                 .iter()
                 .filter_map(|module| {
                     let built = match &module.kind {
-                        ModuleKind::Users(users) => Module::Users(self.users(users)),
+                        ModuleKind::Users(users) => Module::Users(self.users(realm, users)),
                         ModuleKind::Jwt(jwt) => Module::Jwt(self.jwt(jwt)?),
+                        ModuleKind::Ephemeral(ephemeral) => Module::Ephemeral(self.ephemeral(ephemeral)),
                     };
                     Some((module.success, built))
                 })
@@ -126,12 +137,13 @@ impl<'c> Builder<'c> {
         }
     }
 
-    fn users(&mut self, users: &Users) -> UsersModule {
+    fn users(&mut self, realm: &config::Realm, users: &Users) -> UsersModule {
         let passwords = users.passwords.as_ref().and_then(|file| {
             UserFile::parse(self.bytes(file))
                 .map_err(|errors| self.lines(file, errors))
                 .ok()
         });
+        let digests = users.digests.as_ref().and_then(|file| self.digests(realm, file));
         let groups = users.groups.as_ref().and_then(|file| {
             Groups::parse(self.bytes(file))
                 .map_err(|errors| self.lines(file, errors))
@@ -140,7 +152,39 @@ impl<'c> Builder<'c> {
         if let Some(groups) = &groups {
             self.groups.extend(groups.names().map(str::to_owned));
         }
-        UsersModule { passwords, groups }
+        UsersModule {
+            passwords,
+            digests,
+            groups,
+        }
+    }
+
+    fn digests(&mut self, realm: &config::Realm, file: &FileRef) -> Option<DigestFile> {
+        let digests = DigestFile::parse(self.bytes(file), &realm.description)
+            .map_err(|errors| self.lines(file, errors))
+            .ok()?;
+        // Clients take the first algorithm that they know: one without users refuses everybody who takes it.
+        for algorithm in DigestAlgorithm::ALL {
+            let offered = realm.digest.algorithms.contains(&algorithm);
+            let what = match (offered, digests.count(algorithm)) {
+                (true, 0) => "is offered, but no user has a digest of it",
+                (false, 1..) => "is not offered, its digests are not used",
+                (true, 1..) | (false, 0) => continue,
+            };
+            self.warnings
+                .push(format!("{}: {} {what}", file.path.display(), algorithm.name()));
+        }
+        Some(digests)
+    }
+
+    fn ephemeral(&mut self, ephemeral: &Ephemeral) -> EphemeralModule {
+        let mut module = EphemeralModule::new();
+        for file in &ephemeral.secrets {
+            if let Err(error) = module.add(ephemeral.algorithm, self.bytes(file)) {
+                self.fault(file, None, error);
+            }
+        }
+        module
     }
 
     fn jwt(&mut self, jwt: &Jwt) -> Option<JwtModule> {
@@ -217,6 +261,11 @@ impl<'c> Builder<'c> {
             allow_missing_origin: service.allow_missing_origin,
             require_roles: service.require_roles.clone(),
             require_scopes: service.require_scopes.clone(),
+            acl: match &service.access {
+                // Whoever enters a public service has no role that a list could be about.
+                Access::Public => Acl::Absent,
+                Access::Realms(_) => Acl::new(service.acl.as_ref(), self.config.acl.as_ref()),
+            },
             subprotocols: service.subprotocols.clone(),
             require_subprotocol: service.require_subprotocol,
             idle_timeout: service.idle_timeout,

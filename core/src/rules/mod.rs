@@ -16,7 +16,8 @@ pub(crate) use realm_path::{PathKind, RealmPath};
 pub(crate) use route::Found;
 
 use crate::auth::realm::Realm;
-use crate::config::{Carrier, Limits, Page, ServiceKind};
+use crate::authz::acl::Acl;
+use crate::config::{self, Carrier, Limits, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 
 /// The rules in force.
@@ -24,6 +25,7 @@ use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 pub(crate) struct Rules {
     pub(crate) servers: Vec<Server>,
     pub(crate) limits: Limits,
+    pub(crate) throttle: config::Throttle,
     pub(crate) drain_grace: Duration,
     /// What was left out while the rules were built, for the log.
     pub(crate) warnings: Vec<String>,
@@ -76,6 +78,7 @@ pub(crate) struct Service {
     pub(crate) allow_missing_origin: bool,
     pub(crate) require_roles: Vec<String>,
     pub(crate) require_scopes: Vec<String>,
+    pub(crate) acl: Acl,
     pub(crate) subprotocols: Vec<String>,
     pub(crate) require_subprotocol: bool,
     pub(crate) idle_timeout: Option<Duration>,

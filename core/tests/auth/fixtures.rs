@@ -6,6 +6,7 @@ use countersign_core::auth::algorithm::Algorithm;
 use countersign_core::auth::jwk::{KeySet, Skip};
 use countersign_core::auth::jwt::{Refusal, Rules, Token, Verified, sign_hs256, verify};
 use countersign_core::time::UnixTime;
+use p521::ecdsa::signature::Signer as _;
 use ring::rand::SystemRandom;
 use ring::signature::{self, KeyPair as _};
 use serde_json::{Value, json};
@@ -16,9 +17,13 @@ pub(crate) const RSA_KEY: &[u8] = include_bytes!("../data/keys/rsa.pk8.der");
 pub(crate) const P256_KEY: &[u8] = include_bytes!("../data/keys/p256.pk8.der");
 pub(crate) const P384_KEY: &[u8] = include_bytes!("../data/keys/p384.pk8.der");
 pub(crate) const ED25519_KEY: &[u8] = include_bytes!("../data/keys/ed25519.pk8.der");
+pub(crate) const P521_SCALAR: &[u8] = include_bytes!("../data/keys/p521.scalar");
+pub(crate) const SECP256K1_SCALAR: &[u8] = include_bytes!("../data/keys/secp256k1.scalar");
 pub(crate) const RSA_SPKI: &[u8] = include_bytes!("../data/keys/rsa.spki.pem");
 pub(crate) const P256_SPKI: &[u8] = include_bytes!("../data/keys/p256.spki.pem");
 pub(crate) const P384_SPKI: &[u8] = include_bytes!("../data/keys/p384.spki.pem");
+pub(crate) const P521_SPKI: &[u8] = include_bytes!("../data/keys/p521.spki.pem");
+pub(crate) const SECP256K1_SPKI: &[u8] = include_bytes!("../data/keys/secp256k1.spki.pem");
 pub(crate) const ED25519_SPKI: &[u8] = include_bytes!("../data/keys/ed25519.spki.pem");
 
 /// The input of a signature: header and payload.
@@ -54,6 +59,16 @@ pub(crate) fn sign(algorithm: Algorithm, header: &Value, claims: &Value) -> Stri
         Algorithm::Ps512 => rsa(&signature::RSA_PSS_SHA512),
         Algorithm::Es256 => ecdsa(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, P256_KEY),
         Algorithm::Es384 => ecdsa(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, P384_KEY),
+        Algorithm::Es512 => {
+            let key = p521::ecdsa::SigningKey::from_slice(P521_SCALAR).unwrap();
+            let signature: p521::ecdsa::Signature = key.sign(signed.as_bytes());
+            signature.to_bytes().to_vec()
+        }
+        Algorithm::Es256k => {
+            let key = k256::ecdsa::SigningKey::from_slice(SECP256K1_SCALAR).unwrap();
+            let signature: k256::ecdsa::Signature = key.sign(signed.as_bytes());
+            signature.to_bytes().to_vec()
+        }
         Algorithm::EdDsa => {
             let key = ED25519_KEY;
             let pair = signature::Ed25519KeyPair::from_pkcs8_maybe_unchecked(key).unwrap();
@@ -85,6 +100,8 @@ pub(crate) fn keys(algorithm: Algorithm) -> KeySet {
         | Algorithm::Ps512 => pem(RSA_SPKI),
         Algorithm::Es256 => pem(P256_SPKI),
         Algorithm::Es384 => pem(P384_SPKI),
+        Algorithm::Es512 => pem(P521_SPKI),
+        Algorithm::Es256k => pem(SECP256K1_SPKI),
         Algorithm::EdDsa => pem(ED25519_SPKI),
         Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => {
             KeySet::from_secret(algorithm, &SECRET.repeat(2)).unwrap()

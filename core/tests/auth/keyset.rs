@@ -44,12 +44,14 @@ fn m14_a_key_that_does_not_fit_is_a_load_error() {
     ));
     let small = include_bytes!("../data/keys/rsa1024.spki.pem");
     assert_eq!(error(Algorithm::Rs256, small), KeyError::RsaSize { bits: 1024 });
-    for other in [
-        &include_bytes!("../data/keys/p521.spki.pem")[..],
-        include_bytes!("../data/keys/k256.spki.pem"),
-    ] {
-        assert_eq!(error(Algorithm::Es256, other), KeyError::UnknownKind);
+    for other in [P521_SPKI, SECP256K1_SPKI] {
+        assert!(matches!(
+            error(Algorithm::Es256, other),
+            KeyError::WrongKind { .. }
+        ));
     }
+    let ed448 = include_bytes!("../data/keys/ed448.spki.pem");
+    assert_eq!(error(Algorithm::EdDsa, ed448), KeyError::UnknownKind);
     let compressed = include_bytes!("../data/keys/p256.compressed.pem");
     assert_eq!(error(Algorithm::Es256, compressed), KeyError::Malformed);
     let private = include_bytes!("../data/keys/ed25519.private.pem");
@@ -173,8 +175,13 @@ fn r12_unusable_jwks_are_skipped_and_reported() {
     assert_eq!(refused("alg", json!("ES384")), Skip::OtherAlgorithm);
     assert_eq!(refused("alg", json!("HS256")), Skip::OtherAlgorithm);
     assert_eq!(refused("alg", json!("none")), Skip::OtherAlgorithm);
-    assert_eq!(refused("alg", json!("ES256K")), Skip::NotBuiltIn("ES256K"));
-    assert_eq!(refused("crv", json!("P-521")), Skip::NotBuiltIn("ES512"));
+    assert_eq!(refused("alg", json!("ES256K")), Skip::OtherAlgorithm);
+    assert_eq!(refused("alg", json!("ES521")), Skip::OtherAlgorithm);
+    assert_eq!(refused("crv", json!("P-521")), Skip::Malformed("a coordinate"));
+    assert_eq!(
+        refused("crv", json!("secp256k1")),
+        Skip::Refused(KeyError::Malformed)
+    );
     assert_eq!(refused("crv", json!("P-192")), Skip::UnknownKind);
     assert_eq!(refused("x", json!("AA")), Skip::Malformed("a coordinate"));
     assert_eq!(refused("x", json!("AA==")), Skip::Malformed("x"));

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod claims;
+mod curves;
 mod fixtures;
 mod keyset;
 mod token;

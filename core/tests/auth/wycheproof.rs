@@ -13,7 +13,10 @@ const ERRATA: [(u64, &str); 8] = [
         346,
         "published as valid: a PS384 signature, but the key says PS256",
     ),
-    (347, "published as valid: ES512 is not built in yet"),
+    (
+        347,
+        "published as valid: an ES512 signature, but the key says ES521, which is no algorithm",
+    ),
     (350, "published as valid: as 346"),
     (351, "published as valid: as 347"),
     (

@@ -243,6 +243,8 @@ impl Sim {
             Action::Hangup(leg) => {
                 if let Some(stream) = self.stream(line, leg) {
                     stream.ended = Some(End::Eof);
+                    // A peer that only answers has nothing more to say.
+                    stream.finished |= stream.far.is_some();
                 }
             }
             Action::Drop(leg) => {
@@ -269,6 +271,10 @@ impl Sim {
     }
 
     fn dial(&mut self, line: u64, dial: &Dial) {
+        let nobody = match &dial.to {
+            Destination::Tcp { .. } => DialError::Refused,
+            Destination::File { .. } => DialError::NotFound,
+        };
         let address = match &dial.to {
             Destination::Tcp { host, port, .. } => format!("{host}:{port}"),
             Destination::File { root, segments } => format!("{}/{}", root.display(), segments.join("/")),
@@ -277,7 +283,7 @@ impl Sim {
             .far_ends
             .get(&address)
             .cloned()
-            .unwrap_or(FarEnd::Dead(DialError::Refused));
+            .unwrap_or(FarEnd::Dead(nobody));
         let mut stream = Stream::new(Tls::Open, Some(far.clone()));
         let result = match far {
             FarEnd::Silent => None,

@@ -1,11 +1,14 @@
 //! Basic credentials, the challenge, and what a refusal does to the connection.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{closed_after, refused, refused_but_kept};
-use crate::client::{Frame, upgrade};
-use crate::world::{ALICE, BJORN, BOB, Setup, World};
+use crate::client::{End, Frame, upgrade};
+use crate::sim::Habits;
+use crate::world::{ALICE, BJORN, BOB, Kind, Setup, World};
 
 /// Reference A, for a realm with Bearer and Basic.
 const UNAUTHORIZED: &str = "HTTP/1.1 401 Unauthorized\r\n\
@@ -107,6 +110,44 @@ pub fn r07_the_third_refusal_closes(world: &World) {
 pub fn r07_one_attempt_closes_at_once(world: &World) {
     let stage = Setup::standard().limit("attemptsPerConnection", 1).start(world);
     refused(&stage, &upgrade("/api/ws"), 401);
+}
+
+/// R7: a wrong password that is the last attempt is answered before the end, as every refusal is,
+/// and so is one whose request asked for the end, or whose client has shut down its writing.
+pub fn r07_the_last_wrong_password_is_answered(world: &World) {
+    let stage = Setup::standard().limit("attemptsPerConnection", 1).start(world);
+    let wrong = upgrade("/api/ws").basic("alice", "wrong");
+    refused(&stage, &wrong, 401);
+    let stage = Setup::standard().start(world);
+    let asking = wrong.clone().with("Connection", "Upgrade, close");
+    refused(&stage, &asking, 401);
+    let mut client = stage.connect();
+    client.send(&wrong.bytes());
+    client.half_close();
+    let (answer, end) = client.read_to_end();
+    assert!(answer.starts_with(b"HTTP/1.1 401 "));
+    assert_eq!(end, End::Eof);
+}
+
+/// R2: a verdict that is never found is 503 with a time to come back, never 401. Only the simulator
+/// can lose a job.
+pub fn r02_a_lost_verdict_is_503(world: &World) {
+    if world.kind() != Kind::Sim {
+        return;
+    }
+    let stage = Setup::standard()
+        .habits(Habits {
+            lost_jobs: 1,
+            ..Habits::CALM
+        })
+        .start(world);
+    let mut client = stage.connect();
+    client.wait_at_most(Duration::from_secs(60));
+    client.send(&upgrade("/api/ws").basic("alice", "correct horse").bytes());
+    let answer = closed_after(&mut client);
+    assert_eq!(answer.status, 503);
+    assert!(answer.one("Retry-After").is_some() && answer.all("WWW-Authenticate").is_empty());
+    assert_eq!(stage.decisions(1)[0].reason.code(), "unavailable");
 }
 
 /// R7: bytes behind a refused upgrade are neither parsed nor tunnelled, and the connection ends.

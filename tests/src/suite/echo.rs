@@ -236,6 +236,7 @@ pub fn e17_the_end_of_a_socket_is_logged(world: &World) {
 pub fn m18_a_client_that_answers_no_ping_is_ended(world: &World) {
     let setup = Setup::standard()
         .service("pingInterval", "200 ms")
+        .limit("closeTimeout", "200 ms")
         .limit("closeTimeout", "200 ms");
     let stage = setup.start(world);
     let mut client = open(&stage);

@@ -170,7 +170,8 @@ const MALFORMED: &[(&str, &str, u16)] = &[
     ("no upgrade", "GET /api/ws HTTP/1.1\r\nH\r\n\r\n", 426),
 ];
 
-fn malformed() -> impl Iterator<Item = (&'static str, Vec<u8>, u16)> {
+/// Returns heads that are wrong, each with its name and the status that says so.
+pub fn malformed() -> impl Iterator<Item = (&'static str, Vec<u8>, u16)> {
     MALFORMED
         .iter()
         .map(|(name, head, status)| {

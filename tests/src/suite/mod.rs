@@ -1,14 +1,20 @@
 //! The conformance suite: one file per topic, one function per row, run in every world.
 
+pub mod acl;
 pub mod basic;
 pub mod bearer;
 pub mod carriers;
 pub mod chain;
+pub mod demo;
+pub mod digest;
 pub mod drain;
 pub mod echo;
+pub mod ephemeral;
+pub mod explain;
 pub mod form;
 pub mod head;
 pub mod jws;
+pub mod legs;
 pub mod lifetime;
 pub mod limits;
 pub mod log;
@@ -16,6 +22,9 @@ pub mod origin;
 pub mod policy;
 pub mod reload;
 pub mod route;
+pub mod same;
+pub mod schemes;
+pub mod throttle;
 pub mod tls;
 pub mod upgrade;
 
@@ -27,6 +36,15 @@ use crate::world::{Setup, Stage};
 macro_rules! rows {
     ($mount:ident) => {
         $mount! {
+            acl: [
+                m08_a_missing_entitlement_is_403,
+                m08_an_added_entitlement_counts_after_a_reload,
+                m09_a_denial_is_for_its_role_alone,
+                m09_the_files_list_is_inherited,
+                m09_unknown_roles_do_not_load,
+                e10_an_anonymous_client_without_the_entitlement_is_401,
+                a_public_service_has_no_list,
+            ],
             basic: [
                 m04_right_passwords_are_granted,
                 m04_wrong_password_and_unknown_user_look_the_same,
@@ -36,6 +54,8 @@ macro_rules! rows {
                 m06_retry_on_the_same_connection,
                 r07_the_third_refusal_closes,
                 r07_one_attempt_closes_at_once,
+                r07_the_last_wrong_password_is_answered,
+                r02_a_lost_verdict_is_503,
                 r07_bytes_behind_a_refused_upgrade_are_discarded,
                 r05_basic_that_cannot_be_read_is_400,
                 r05_empty_user_and_password_is_401,
@@ -84,6 +104,31 @@ macro_rules! rows {
                 r15_ignored_is_no_success,
                 e07_each_issuer_has_its_keys,
             ],
+            demo: [
+                demo_printed_credentials_work,
+                r17_the_page_is_hardened,
+                r17_pages_take_get_and_head,
+            ],
+            digest: [
+                m33_the_whole_exchange_on_one_connection,
+                m33_digest_nc_reuse_is_refused,
+                m33_counts_arrive_in_any_order,
+                m33_an_expired_nonce_is_stale,
+                m33_uri_mismatch_is_400,
+                r13_malformed_digests_are_400,
+                r13_a_foreign_realm_or_algorithm_is_401,
+                r13_a_foreign_nonce_is_stale,
+                r13_a_nonce_belongs_to_its_realm,
+                r05_wrong_passwords_and_unknown_users_look_the_same,
+                r13_names_may_be_utf_8,
+                r04_md5_is_opt_in,
+                r03_digest_beside_an_origin_is_ambient,
+                r15_two_modules_use_the_nonce_once,
+                r13_a_reload_forgets_no_count,
+                r13_stale_is_401_under_every_setting,
+                r10_digests_are_not_logged,
+                m23_wrong_digest_files_do_not_load,
+            ],
             drain: [
                 e18_open_sockets_are_told,
                 e18_new_upgrades_are_503,
@@ -111,7 +156,7 @@ macro_rules! rows {
                 r16_a_foreign_or_missing_origin_cannot_log_in,
                 r11_the_page_is_not_fetched_from_elsewhere,
                 r16_other_bodies_are_refused,
-                r17_the_page_is_hardened,
+                r17_the_login_page_is_hardened,
                 r16_next_is_a_local_path,
                 r16_a_login_rotates_the_session,
                 r16_logout_closes_the_sockets,
@@ -127,6 +172,17 @@ macro_rules! rows {
                 r02_a_late_body_is_408,
                 r02_expect_continue_is_answered,
                 r16_forms_that_cannot_work_do_not_load,
+            ],
+            ephemeral: [
+                m36_a_signed_name_is_granted_until_it_expires,
+                m36_the_socket_ends_with_the_credential,
+                m36_each_secret_of_a_rotation_counts,
+                m36_what_is_not_signed_or_expired_is_401,
+                m36_a_bad_secret_file_does_not_load,
+            ],
+            explain: [
+                b3_an_explanation_is_what_the_gateway_does,
+                b3_each_check_has_its_line,
             ],
             head: [
                 r02_malformed_heads_are_refused_and_close,
@@ -156,6 +212,15 @@ macro_rules! rows {
                 r12_without_kid_the_only_key_counts,
                 r12_keys_in_the_token_are_not_used,
             ],
+            legs: [
+                legs_dial_write_and_end,
+                legs_a_refused_dial_is_told,
+                legs_tls_from_the_start,
+                legs_start_tls,
+                legs_files,
+                legs_let_go_is_the_end,
+                legs_end_with_the_socket,
+            ],
             lifetime: [
                 e01_an_expired_token_closes_the_socket,
                 e01_the_leeway_belongs_to_the_lifetime,
@@ -167,9 +232,9 @@ macro_rules! rows {
                 r14_clock_jumps_never_extend,
             ],
             limits: [
-                e15_sockets_per_subject_are_429,
                 e15_half_sent_heads_are_408,
                 e15_connections_are_limited,
+                e15_sockets_per_subject_are_429,
                 e15_announced_messages_share_one_memory,
                 r02_a_refusal_survives_a_sending_client,
                 r02_discarding_is_bounded,
@@ -221,6 +286,19 @@ macro_rules! rows {
                 m32_loopback_hosts_are_the_default,
                 m07_plain_text_is_for_loopback,
                 m10_unknown_members_are_errors_with_a_place,
+            ],
+            schemes: [
+                m19_a_custom_scheme_is_judged_like_a_bearer_token,
+                m19_a_custom_scheme_has_no_error_parameters,
+                m19_the_application_prefix_is_off_the_wire,
+            ],
+            throttle: [
+                e14_the_eleventh_failure_is_429,
+                e14_a_throttled_client_is_let_in_when_the_window_is_over,
+                e14_another_address_is_not_affected,
+                e14_behind_a_shared_address_users_are_told_apart,
+                e14_what_is_no_guess_is_not_counted,
+                e14_networks_are_checked_at_load,
             ],
             tls: [
                 m01_upgrade_under_tls,

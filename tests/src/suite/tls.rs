@@ -49,6 +49,7 @@ pub fn m07_a_silent_handshake_is_let_go(world: &World) {
     let stage = Setup::standard()
         .tls()
         .limit("headTimeout", "200 ms")
+        .limit("closeTimeout", "200 ms")
         .start(world);
     let mut client = stage.connect_silent();
     client.wait_at_most(Duration::from_secs(5));

@@ -1,6 +1,7 @@
 //! Three worlds behind one small interface: a row of the suite does not know in which one it runs.
 
 mod certificate;
+mod echoes;
 mod folder;
 mod real;
 mod setup;
@@ -8,15 +9,18 @@ mod socket;
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use certificate::client_tls;
+pub use echoes::START_TLS;
 pub use setup::{ALICE, BJORN, BOB, FILE, Setup};
 
-use countersign_core::config::{Config, ConfigErrors};
+use countersign_core::config::{Config, ConfigErrors, Files, MemoryFiles, Page};
 use countersign_core::entropy::Seed;
 use countersign_core::gateway::{Capacity, Gateway};
 use countersign_core::note::{Closed, Decision, Note};
@@ -26,7 +30,7 @@ use real::Real;
 
 use crate::client::Client;
 use crate::keys::Token;
-use crate::sim::{self, Habits, Sim, SimLink, Speaks, Transcript};
+use crate::sim::{self, FarEnd, Habits, Sim, SimLink, Speaks, Transcript};
 
 /// How long anything may take in a real world before a row gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -99,19 +103,38 @@ impl World {
                 running: Running::Real(Real::start(self.kind, setup)),
             };
         }
-        let habits = setup
-            .wanted_habits()
-            .filter(|_| self.habits.splits)
-            .unwrap_or(self.habits);
-        let config = setup.load().unwrap_or_else(|errors| panic!("{errors}"));
-        let gateway = gateway(config);
-        let sim = Sim::new(gateway, setup.memory(), PathBuf::from(FILE), self.seed, habits);
-        let sim = Rc::new(RefCell::new(sim));
+        let habits = setup.wanted_habits().unwrap_or(self.habits);
+        self.simulate(PathBuf::from(FILE), setup.memory(), &[], habits)
+    }
+
+    /// Starts what is in memory, with fixed pages: the demo.
+    ///
+    /// # Panics
+    /// If the configuration is wrong.
+    pub fn start_in_memory(&self, path: PathBuf, files: MemoryFiles, pages: &[Page]) -> Stage {
+        if self.kind == Kind::Sim {
+            return self.simulate(path, files, pages, self.habits);
+        }
+        let real = Real::start_in_memory(self.kind, path, files, pages);
+        Stage {
+            running: Running::Real(real),
+        }
+    }
+
+    fn simulate(&self, path: PathBuf, mut files: MemoryFiles, pages: &[Page], habits: Habits) -> Stage {
+        let gateway = load(&path, &mut files, pages);
+        let sim = Rc::new(RefCell::new(Sim::new(gateway, files, path, self.seed, habits)));
         self.sims.borrow_mut().push(Rc::clone(&sim));
         Stage {
             running: Running::Sim(sim),
         }
     }
+}
+
+fn load(path: &Path, files: &mut dyn Files, pages: &[Page]) -> Arc<Gateway> {
+    let mut config = Config::load(path, files).unwrap_or_else(|errors| panic!("{errors}"));
+    config.pages = pages.to_vec();
+    gateway(config)
 }
 
 fn simulate(seed: u64, habits: Habits, row: fn(&World)) -> Vec<u64> {
@@ -212,6 +235,40 @@ impl Stage {
         match &self.running {
             Running::Real(real) => real.address(server).port(),
             Running::Sim(_) => sim::PORT,
+        }
+    }
+
+    /// Returns the host and port of a peer that sends back what it gets.
+    pub fn echo_peer(&self, tls: bool) -> String {
+        match &self.running {
+            Running::Real(_) => told(echoes::listen(tls)),
+            Running::Sim(sim) => {
+                sim.borrow_mut().place("127.0.0.1:7", FarEnd::Echo);
+                "127.0.0.1 7".to_owned()
+            }
+        }
+    }
+
+    /// Returns a host and port where nobody listens.
+    pub fn no_peer(&self) -> String {
+        match &self.running {
+            Running::Real(_) => told(echoes::nobody()),
+            Running::Sim(_) => "127.0.0.1 9".to_owned(),
+        }
+    }
+
+    /// Writes a file, and returns the folder that it is in.
+    pub fn write_file(&self, name: &str, bytes: &[u8]) -> String {
+        match &self.running {
+            Running::Real(real) => {
+                real.replace(name, bytes);
+                real.folder().to_str().unwrap().to_owned()
+            }
+            Running::Sim(sim) => {
+                let far = FarEnd::Bytes(bytes.to_vec());
+                sim.borrow_mut().place(&format!("folder/{name}"), far);
+                "folder".to_owned()
+            }
         }
     }
 
@@ -337,6 +394,15 @@ impl Stage {
         });
         closings(&self.notes())
     }
+}
+
+/// Returns the real wall clock.
+pub fn wall_clock() -> UnixTime {
+    real::unix()
+}
+
+fn told(address: SocketAddr) -> String {
+    format!("{} {}", address.ip(), address.port())
 }
 
 /// Writes notes as the programs do, in both formats.

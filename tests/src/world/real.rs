@@ -1,11 +1,11 @@
 //! A real server in this process, on ports of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use countersign_core::config::{Config, Files};
+use countersign_core::config::{Files, MemoryFiles, Page};
 use countersign_core::gateway::Gateway;
 use countersign_core::note::Note;
 use countersign_core::time::{Now, UnixTime};
@@ -39,10 +39,52 @@ impl Real {
             folder.write(&name, &bytes);
         }
         let path = folder.path().join(FILE);
+        let files: Box<dyn Files + Send> = match kind {
+            Kind::Smol => Box::new(countersign_smol::SystemFiles),
+            Kind::Std | Kind::Sim => Box::new(countersign_std::SystemFiles),
+        };
+        Self::serve(kind, path, files, &[], folder)
+    }
+
+    /// Serves what is in memory, with fixed pages.
+    pub(super) fn start_in_memory(kind: Kind, path: PathBuf, files: MemoryFiles, pages: &[Page]) -> Self {
+        Self::serve(kind, path, Box::new(files), pages, Folder::new())
+    }
+
+    fn serve(
+        kind: Kind,
+        path: PathBuf,
+        mut files: Box<dyn Files + Send>,
+        pages: &[Page],
+        folder: Folder,
+    ) -> Self {
+        let gateway = super::load(&path, &mut *files, pages);
         let notes = Notes::default();
-        let (gateway, server) = match kind {
-            Kind::Smol => smol(path, Arc::clone(&notes)),
-            Kind::Std | Kind::Sim => std(path, Arc::clone(&notes)),
+        let kept = Arc::clone(&notes);
+        let log = Arc::new(move |note: &Note, now: Now| kept.lock().unwrap().push((note.clone(), now)));
+        let config = Some(path);
+        let served = Arc::clone(&gateway);
+        let server = match kind {
+            Kind::Smol => {
+                let clock = countersign_smol::Clock::start();
+                let options = countersign_smol::Options {
+                    clock,
+                    log,
+                    config,
+                    files,
+                };
+                Server::Smol(countersign_smol::Server::start(served, options).unwrap(), clock)
+            }
+            Kind::Std | Kind::Sim => {
+                let clock = countersign_std::Clock::start();
+                let options = countersign_std::Options {
+                    clock,
+                    log,
+                    config,
+                    files,
+                };
+                Server::Std(countersign_std::Server::start(served, options).unwrap(), clock)
+            }
         };
         Self {
             server,
@@ -50,6 +92,10 @@ impl Real {
             notes,
             folder,
         }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(super) const fn gateway(&self) -> &Arc<Gateway> {
@@ -96,37 +142,6 @@ impl Real {
     pub(super) fn notes(&self) -> Vec<(Note, Now)> {
         self.notes.lock().unwrap().clone()
     }
-}
-
-fn load(path: &PathBuf, files: &mut dyn Files) -> Arc<Gateway> {
-    let config = Config::load(path, files).unwrap_or_else(|errors| panic!("{errors}"));
-    super::gateway(config)
-}
-
-fn smol(path: PathBuf, notes: Notes) -> (Arc<Gateway>, Server) {
-    let gateway = load(&path, &mut countersign_smol::SystemFiles);
-    let clock = countersign_smol::Clock::start();
-    let options = countersign_smol::Options {
-        clock,
-        log: Arc::new(move |note, now| notes.lock().unwrap().push((note.clone(), now))),
-        config: Some(path),
-        files: Box::new(countersign_smol::SystemFiles),
-    };
-    let server = countersign_smol::Server::start(Arc::clone(&gateway), options).unwrap();
-    (gateway, Server::Smol(server, clock))
-}
-
-fn std(path: PathBuf, notes: Notes) -> (Arc<Gateway>, Server) {
-    let gateway = load(&path, &mut countersign_std::SystemFiles);
-    let clock = countersign_std::Clock::start();
-    let options = countersign_std::Options {
-        clock,
-        log: Arc::new(move |note, now| notes.lock().unwrap().push((note.clone(), now))),
-        config: Some(path),
-        files: Box::new(countersign_std::SystemFiles),
-    };
-    let server = countersign_std::Server::start(Arc::clone(&gateway), options).unwrap();
-    (gateway, Server::Std(server, clock))
 }
 
 /// Returns the wall clock.

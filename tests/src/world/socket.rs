@@ -28,7 +28,7 @@ impl Socket {
         let stream = TcpStream::connect(address).unwrap();
         let stream = prepared(stream);
         let name = ServerName::try_from("localhost").unwrap();
-        let session = ClientConnection::new(certificate::client(), name).unwrap();
+        let session = ClientConnection::new(certificate::client_tls(), name).unwrap();
         Self::Tls(Box::new(StreamOwned::new(session, stream)))
     }
 
@@ -84,11 +84,9 @@ impl Link for Socket {
             match self.read(&mut buffer) {
                 Ok(0) => return Received::End(End::Eof),
                 Ok(count) => return Received::Bytes(buffer[..count].to_vec()),
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
-                    // A reset, a TLS alert, or the end of TCP without the end of TLS.
-                    _ => return Received::End(End::Reset),
-                },
+                Err(error) if again(&error) => {}
+                // A reset, a TLS alert, or the end of TCP without the end of TLS.
+                Err(_) => return Received::End(End::Reset),
             }
         }
     }
@@ -98,4 +96,11 @@ fn prepared(stream: TcpStream) -> TcpStream {
     stream.set_nodelay(true).unwrap();
     stream.set_write_timeout(Some(super::PATIENCE)).unwrap();
     stream
+}
+
+fn again(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
 }

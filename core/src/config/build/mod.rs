@@ -1,5 +1,6 @@
 //! Makes the model from a file whose shape has been checked, and checks what concerns one object.
 
+mod acl;
 mod realm;
 mod server;
 mod service;
@@ -10,8 +11,10 @@ use std::time::Duration;
 use jsonc_parser::ast::Object;
 use jsonc_parser::common::Range;
 
+use super::acl::Acl;
 use super::error::{Place, hint, quote};
-use super::model::{Limits, Realm, Server, Service};
+use super::model::{Limits, Realm, Server, Service, Throttle};
+use super::network::Network;
 use super::shape::Report;
 use super::view::{Item, View};
 
@@ -19,10 +22,12 @@ use super::view::{Item, View};
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) roles: Vec<String>,
+    pub(super) acl: Option<Acl>,
     pub(super) servers: Vec<Server>,
     pub(super) realms: BTreeMap<String, Realm>,
     pub(super) services: BTreeMap<String, Service>,
     pub(super) limits: Option<Limits>,
+    pub(super) throttle: Option<Throttle>,
     pub(super) drain_grace: Option<Duration>,
     /// Every place that names a role.
     pub(super) role_uses: Vec<(String, Place)>,
@@ -50,7 +55,9 @@ pub(super) fn build<'s>(report: &mut Report<'s>, top: &View<'s>) -> Parts {
     };
     let mut parts = Parts {
         roles: builder.roles(top),
+        acl: builder.acl(top),
         limits: builder.limits(top),
+        throttle: throttle(&top.object_or("throttle", &NO_MEMBERS)),
         drain_grace: top.duration("drainGrace"),
         ..Parts::default()
     };
@@ -150,6 +157,23 @@ const NO_MEMBERS: Object<'static> = Object {
 enum Known {
     Realms,
     Services,
+}
+
+fn throttle(view: &View<'_>) -> Option<Throttle> {
+    Some(Throttle {
+        failures: view.count("failures")?,
+        window: view.duration("window")?,
+        shared: networks(view, "shared"),
+    })
+}
+
+/// Returns the networks of the list `name`; empty if the member is absent.
+fn networks(view: &View<'_>, name: &str) -> Vec<Network> {
+    let texts = view.texts(name);
+    texts
+        .iter()
+        .filter_map(|text| Network::parse(text).ok())
+        .collect()
 }
 
 fn limits(view: &View<'_>) -> Option<Limits> {

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use super::super::members::RSA_ALGORITHMS;
 use super::super::model::{
-    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Flag, Form, Jwt, LoginModule, ModuleKind, Realm,
-    Scheme, Tickets, Users, Verification,
+    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Ephemeral, Flag, Form,
+    HmacHash, Jwt, LoginModule, ModuleKind, Realm, Scheme, Tickets, Users, Verification,
 };
 use super::super::syntax;
 use super::super::view::{Item, View};
-use super::Builder;
+use super::{Builder, NO_MEMBERS};
+
+/// The most secrets of one `ephemeral` module: each costs an HMAC per login, and a rotation needs two.
+const SECRETS_LIMIT: usize = 16;
 
 /// Longest life of a ticket: the time between asking for it and connecting with it.
 const LONGEST_TICKET: Duration = Duration::from_secs(30);
@@ -36,6 +39,7 @@ impl Builder<'_, '_> {
             Some(entries) => self.challenges(&entries),
             None => default_challenges(&modules),
         };
+        self.check_digest(&view, &challenges, &modules);
         let compat = view.object("compat").map(|compat| Compat {
             kaazing403: compat.boolean("kaazing403"),
             application_prefix: compat.boolean("applicationPrefix"),
@@ -44,6 +48,7 @@ impl Builder<'_, '_> {
             name: name.to_owned(),
             description,
             challenges,
+            digest: digest(&view)?,
             scope: view.texts("scope"),
             carriers: self
                 .carriers(&view)
@@ -128,15 +133,69 @@ impl Builder<'_, '_> {
             _ => return None,
         };
         let kind = match view.tag()? {
-            "users" => ModuleKind::Users(Users {
-                passwords: view.file("passwords"),
-                groups: view.file("groups"),
-            }),
+            "users" => ModuleKind::Users(self.users(&view)),
             "jwt" => ModuleKind::Jwt(Box::new(self.jwt(&view)?)),
+            "ephemeral" => ModuleKind::Ephemeral(self.ephemeral(&view)?),
             _ => return None,
         };
         let place = view.place();
         Some(LoginModule { success, kind, place })
+    }
+
+    fn ephemeral(&mut self, view: &View<'_>) -> Option<Ephemeral> {
+        let entries = view.list("secrets")?;
+        if let Some(entry) = entries.get(SECRETS_LIMIT) {
+            let message = format!("more than {SECRETS_LIMIT} secrets: each is tried at every login");
+            self.report.add(entry.place(), message);
+        }
+        Some(Ephemeral {
+            secrets: entries.iter().filter_map(Item::file).collect(),
+            algorithm: match view.text("algorithm") {
+                Some("SHA-1") => HmacHash::Sha1,
+                None | Some("SHA-256") => HmacHash::Sha256,
+                Some("SHA-384") => HmacHash::Sha384,
+                Some("SHA-512") => HmacHash::Sha512,
+                Some(_) => return None,
+            },
+        })
+    }
+
+    fn users(&mut self, view: &View<'_>) -> Users {
+        if view.item("passwords").is_none() && view.item("digests").is_none() {
+            let message = "\"passwords\" or \"digests\" is required: without users nobody can log in";
+            self.report.add(view.place(), message);
+        }
+        Users {
+            passwords: view.file("passwords"),
+            digests: view.file("digests"),
+            groups: view.file("groups"),
+        }
+    }
+
+    /// A challenge that no module can judge the answer of, and a file that no challenge asks for,
+    /// are mistakes: each refuses everybody who has the right password.
+    fn check_digest(&mut self, view: &View<'_>, challenges: &[Challenge], modules: &[LoginModule]) {
+        let file = modules.iter().find_map(|module| match &module.kind {
+            ModuleKind::Users(users) => users.digests.as_ref(),
+            ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => None,
+        });
+        let challenge = challenges
+            .iter()
+            .position(|challenge| challenge.scheme == Scheme::Digest);
+        match (challenge, file) {
+            (Some(index), None) => {
+                let entries = view.list("challenges").unwrap_or_default();
+                let place = entries.get(index).map_or_else(|| view.place(), Item::place);
+                let message =
+                    "no login module of this realm has \"digests\": nobody can answer this challenge";
+                self.report.add(place, message);
+            }
+            (None, Some(file)) => {
+                let message = "\"Digest\" is not among the realm's \"challenges\": this file is never used";
+                self.report.add(file.place.clone(), message);
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
     }
 
     fn jwt(&mut self, view: &View<'_>) -> Option<Jwt> {
@@ -174,6 +233,21 @@ impl Builder<'_, '_> {
     }
 }
 
+fn digest(realm: &View<'_>) -> Option<Digest> {
+    let none = NO_MEMBERS;
+    let view = realm.object_or("digest", &none);
+    let named = view.texts("algorithms");
+    let named = |algorithm: &DigestAlgorithm| match named.is_empty() {
+        true => *algorithm == DigestAlgorithm::Sha256,
+        false => named.iter().any(|name| name == algorithm.name()),
+    };
+    Some(Digest {
+        // RFC 7616 section 3.7: clients take the first that they know, so the stronger comes first.
+        algorithms: DigestAlgorithm::ALL.into_iter().filter(named).collect(),
+        nonce_lifetime: view.duration("nonceLifetime")?,
+    })
+}
+
 fn verification(view: &View<'_>) -> Option<Verification> {
     let (name, item) = view.single()?;
     let inner = item.object()?;
@@ -194,10 +268,15 @@ fn verification(view: &View<'_>) -> Option<Verification> {
 fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
     let bearer = modules.iter().any(|module| match &module.kind {
         ModuleKind::Jwt(_) => true,
-        ModuleKind::Users(_) => false,
+        ModuleKind::Users(_) | ModuleKind::Ephemeral(_) => false,
+    });
+    let digest = modules.iter().any(|module| match &module.kind {
+        ModuleKind::Users(users) => users.digests.is_some(),
+        ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => false,
     });
     let schemes = [
         (Scheme::Bearer, bearer),
+        (Scheme::Digest, digest),
         (Scheme::Basic, judge_passwords(modules)),
     ];
     let wanted = schemes.into_iter().filter(|(_, wanted)| *wanted);
@@ -213,6 +292,7 @@ fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
 fn judge_passwords(modules: &[LoginModule]) -> bool {
     modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.passwords.is_some(),
+        ModuleKind::Ephemeral(_) => true,
         ModuleKind::Jwt(_) => false,
     })
 }

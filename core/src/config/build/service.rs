@@ -8,7 +8,7 @@ use super::super::{address, syntax};
 use super::{Builder, Known};
 
 /// Members that say something about a credential, which a public service has none of.
-const NEED_A_REALM: [&str; 3] = ["carriers", "requireRoles", "requireScopes"];
+const NEED_A_REALM: [&str; 4] = ["carriers", "requireRoles", "requireScopes", "acl"];
 
 impl Builder<'_, '_> {
     pub(super) fn service(&mut self, name: &str, item: &Item<'_>) -> Option<Service> {
@@ -42,6 +42,7 @@ impl Builder<'_, '_> {
             allow_missing_origin: view.boolean("allowMissingOrigin"),
             require_roles,
             require_scopes: view.texts("requireScopes"),
+            acl: self.acl(&view),
             subprotocols,
             require_subprotocol,
             idle_timeout: view.duration("idleTimeout"),

@@ -2,6 +2,7 @@
 //! version does not have yet is a `later` row, which refuses it; building it turns the row into
 //! another kind.
 
+mod acl;
 mod realm;
 mod values;
 
@@ -9,6 +10,7 @@ use super::table::{Kind, Row, State, Tagged, Variant, later, row};
 
 pub(super) use realm::RSA_ALGORITHMS;
 
+use acl::ACL;
 use realm::REALM;
 use values::*;
 
@@ -31,17 +33,39 @@ pub(super) static TOP: &[Row] = &[
         "Roles that exist besides Everyone, Anonymous and the groups of group files",
     )
     .or("[]"),
-    later("acl", "Parent of every service's acl"),
+    row("acl", Kind::Object(ACL), "Parent of every service's acl"),
     later("admin", "The admin listener"),
     later("bus", "Redis, shared by all nodes"),
     row("limits", Kind::Object(LIMITS), "Bounds on what peers may cost").or("{}"),
-    later("throttle", "Slows down guessing"),
+    row("throttle", Kind::Object(THROTTLE), "Slows down guessing").or("{}"),
     row(
         "drainGrace",
         ANY_LENGTH,
         "How long open sockets may take to close at the end",
     )
     .or("\"10 seconds\""),
+];
+
+/// `throttle`.
+static THROTTLE: &[Row] = &[
+    row(
+        "failures",
+        MANY,
+        "Failed logins of one address in one window; further ones are 429",
+    )
+    .or("10"),
+    row(
+        "window",
+        POSITIVE,
+        "Length of a window, from its first failure on",
+    )
+    .or("\"1 minute\""),
+    row(
+        "shared",
+        list(&NETWORK_TEXT),
+        "Networks that many clients share: counted per address and user name",
+    )
+    .or("[]"),
 ];
 
 /// `limits`.
@@ -199,7 +223,7 @@ static SERVICE: Tagged = Tagged {
             "Scopes that are needed, all of them",
         )
         .or("[]"),
-        later("acl", "Who may do what"),
+        row("acl", Kind::Object(ACL), "Who may do what"),
         row(
             "subprotocols",
             list(&PROTOCOL),

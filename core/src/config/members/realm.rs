@@ -17,7 +17,7 @@ pub(super) static REALM: &[Row] = &[
         some(&CHALLENGE_NAME),
         "Schemes in order; default what the login modules can judge",
     ),
-    later("digest", "Algorithms and nonces of Digest"),
+    row("digest", Kind::Object(DIGEST), "Algorithms and nonces of Digest").or("{}"),
     row("scope", list(&SCOPE_TOKEN), "Scopes that the challenge announces").or("[]"),
     row("carriers", some(&CARRIER_NAME), "Where a credential may travel").or("[\"authorization\"]"),
     row(
@@ -67,6 +67,14 @@ pub(super) static REALM: &[Row] = &[
     row("compat", Kind::Object(COMPAT), "Behaviour of older gateways").or("{}"),
 ];
 
+/// `digest`.
+static DIGEST: &[Row] = &[
+    row("algorithms", some(&DIGEST_WORD), "Algorithms that are offered").or("[\"SHA-256\"]"),
+    row("nonceLifetime", POSITIVE, "How long a nonce is good for").or("\"5 minutes\""),
+];
+
+static DIGEST_WORD: Kind = Kind::Word(&[Word::built("SHA-256"), Word::built("MD5")]);
+
 static ANONYMOUS: &[Row] = &[row("roles", list(&ROLE_NAME), "Roles besides Anonymous").or("[]")];
 
 static FORM: &[Row] = &[
@@ -108,8 +116,8 @@ static MODULE: Tagged = Tagged {
             name: "users",
             doc: "User files",
             rows: &[
-                row("passwords", Kind::File, "htpasswd file").required(),
-                later("digests", "htdigest file"),
+                row("passwords", Kind::File, "htpasswd file, for Basic"),
+                row("digests", Kind::File, "htdigest file, for Digest"),
                 row("groups", Kind::File, "Group file"),
             ],
             state: State::Built,
@@ -135,8 +143,11 @@ static MODULE: Tagged = Tagged {
         Variant {
             name: "ephemeral",
             doc: "HMAC credentials that expire",
-            rows: &[],
-            state: State::Later,
+            rows: &[
+                row("secrets", some(&FILE), "Secret files, the newest first").required(),
+                row("algorithm", Kind::Word(HMAC_HASHES), "Hash of the HMAC").or("\"SHA-256\""),
+            ],
+            state: State::Built,
         },
         Variant {
             name: "callout",
@@ -152,6 +163,16 @@ static MODULE: Tagged = Tagged {
         },
     ],
 };
+
+static FILE: Kind = Kind::File;
+
+/// The words of an `ephemeral` module's `algorithm`.
+static HMAC_HASHES: &[Word] = &[
+    Word::built("SHA-1"),
+    Word::built("SHA-256"),
+    Word::built("SHA-384"),
+    Word::built("SHA-512"),
+];
 
 /// The words of `success`.
 static FLAGS: &[Word] = &[
@@ -228,7 +249,6 @@ const fn key(algorithm: &'static str) -> Row {
     row(algorithm, KEY_FILE, "The key of this algorithm")
 }
 
-const NOT_BUILT_IN: &str = "not available in this version: this algorithm is not built in";
 const NEEDS_SECRET: &str = "HMAC with a public key lets everybody sign: use \"secret\" with a secret file";
 const NEEDS_PUBLIC_KEY: &str = "a public-key algorithm has no shared secret: use \"publicKey\"";
 const RSA_ONLY: &str = "only the algorithms of RSA keys are listed here: other keys tell theirs";
@@ -243,9 +263,9 @@ static PUBLIC_KEYS: &[Row] = &[
     key("PS512"),
     key("ES256"),
     key("ES384"),
+    key("ES512"),
+    key("ES256K"),
     key("EdDSA"),
-    refused("ES512", NOT_BUILT_IN),
-    refused("ES256K", NOT_BUILT_IN),
     refused("HS256", NEEDS_SECRET),
     refused("HS384", NEEDS_SECRET),
     refused("HS512", NEEDS_SECRET),

@@ -355,12 +355,11 @@ fn m14_an_hmac_algorithm_has_no_public_key() {
 }
 
 #[test]
-fn m14_algorithms_that_are_not_built_in_say_so() {
+fn m14_a_misspelt_algorithm_is_named() {
     let path = "realms.demo.loginModules[1].verification";
     let at = format!("{JWT}/verification");
     for name in ["ES512", "ES256K"] {
-        let value = json!({"publicKey": {name: {"keyFile": "k"}}});
-        refuses(&at, value, &format!("{path}.publicKey.{name}"), "not built in");
+        accepted(&[(&at, json!({"publicKey": {name: {"keyFile": "k"}}}))]);
     }
     let value = json!({"publicKey": {"RS265": {"keyFile": "k"}}});
     refuses(
@@ -438,6 +437,56 @@ fn m14_a_module_has_one_verification() {
         "/realms/demo/loginModules/0/passwords",
         Value::Null,
         path,
-        "\"passwords\" is required",
+        "\"passwords\" or \"digests\" is required",
     );
+}
+
+#[test]
+fn r13_digest_has_its_file_and_its_challenge() {
+    const DIGESTS: &str = "/realms/demo/loginModules/0/digests";
+    let (challenges, digest) = (format!("{REALM}/challenges"), format!("{REALM}/digest"));
+    let file = || (DIGESTS, json!("users.htdigest"));
+
+    let realm = accepted(&[file()]).realms["demo"].clone();
+    let names: Vec<_> = realm
+        .challenges
+        .iter()
+        .map(|challenge| challenge.scheme.name())
+        .collect();
+    assert_eq!(names, ["Bearer", "Digest", "Basic"]);
+    assert_eq!(realm.digest.algorithms, [DigestAlgorithm::Sha256]);
+    assert_eq!(realm.digest.nonce_lifetime, Duration::from_secs(300));
+
+    let alone = [file(), ("/realms/demo/loginModules/0/passwords", Value::Null)];
+    let realm = accepted(&alone).realms["demo"].clone();
+    assert_eq!(realm.challenges.len(), 2, "no Basic without passwords");
+
+    let settings = json!({"algorithms": ["MD5", "SHA-256"], "nonceLifetime": "1 minute"});
+    let realm = accepted(&[file(), (&digest, settings)]).realms["demo"].clone();
+    assert_eq!(
+        realm.digest.algorithms,
+        DigestAlgorithm::ALL,
+        "the stronger first"
+    );
+    assert_eq!(realm.digest.nonce_lifetime, Duration::from_secs(60));
+    let realm = accepted(&[file(), (&digest, json!({"algorithms": ["MD5"]}))]).realms["demo"].clone();
+    assert_eq!(realm.digest.algorithms, [DigestAlgorithm::Md5]);
+
+    let path = "realms.demo.challenges[1]";
+    refuses(&challenges, json!(["Basic", "Digest"]), path, "nobody can answer");
+    let errors = refused(&[file(), (&challenges, json!(["Basic"]))]);
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].starts_with("realms.demo.loginModules[0].digests: \"Digest\" is not among"));
+
+    let path = "realms.demo.digest.algorithms";
+    refuses(&digest, json!({"algorithms": []}), path, "must not be empty");
+    for wrong in ["SHA-512-256", "MD5-sess", "sha-256"] {
+        let path = "realms.demo.digest.algorithms[0]";
+        refuses(&digest, json!({"algorithms": [wrong]}), path, "unknown value");
+    }
+    let path = "realms.demo.digest.nonceLifetime";
+    refuses(&digest, json!({"nonceLifetime": "0s"}), path, "");
+
+    let errors = refused(&[file(), ("/services/echo/origins", Value::Null)]);
+    assert!(errors[0].contains("Digest credentials"), "ambient: {errors:?}");
 }

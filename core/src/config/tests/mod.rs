@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod acl;
 mod checks;
 mod loading;
 mod model;

@@ -190,7 +190,7 @@ impl Connection {
             now,
             asked,
             &realm,
-            credential,
+            (credential, false),
             Purpose::Login(Box::new(submission)),
         );
     }
@@ -222,12 +222,11 @@ impl Connection {
 
     /// Answers a login that failed with the page, and with a challenge at which no browser opens a
     /// prompt of its own.
-    pub(super) fn login_failed(&mut self, now: Now, asked: &Asked, submission: &Submission, reason: Reason) {
+    pub(super) fn login_failed(&self, submission: &Submission) -> Reply {
         let realm = &submission.realm;
         let cookie = submission.cookie.as_deref().unwrap_or_default();
         let reply = Reply::new(Status::Unauthorized).field("WWW-Authenticate", realm.challenges.form());
-        let reply = self.page_with(reply, realm, cookie, &submission.next, true);
-        self.answer(now, asked, reply, reason);
+        self.page_with(reply, realm, cookie, &submission.next, true)
     }
 
     /// Ends a session and its sockets.

@@ -1,0 +1,144 @@
+//! The bodies of the fuzz targets. They live here so that a plain `cargo test` compiles them and
+//! replays their seeds; the targets themselves are shims.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use countersign_core::auth::algorithm::Algorithm;
+use countersign_core::auth::jwk::KeySet;
+use countersign_core::auth::jwt::{Rules, Token, verify};
+use countersign_core::gateway::Gateway;
+use countersign_core::http::credentials::Authorization;
+use countersign_core::http::{HeadLimits, HeadScanner, Scan};
+use countersign_core::leg::Break;
+
+use crate::client::Response;
+use crate::keys;
+use crate::sim::START;
+use crate::solo::Solo;
+use crate::talk;
+use crate::world::{Setup, gateway};
+
+/// A request head: scanned whole and split at any place, with the same outcome.
+pub fn head(data: &[u8]) {
+    let (at, bytes) = data
+        .split_first()
+        .map_or((0, data), |(at, bytes)| (usize::from(*at), bytes));
+    let whole = scan(&[bytes]);
+    let (first, second) = bytes.split_at(at.min(bytes.len()));
+    assert_eq!(scan(&[first, second]), whole, "a split changes the outcome");
+    let pieces: Vec<_> = bytes.chunks(1).collect();
+    assert_eq!(scan(&pieces), whole, "single bytes change the outcome");
+}
+
+/// What a scanner says of bytes that arrive in pieces.
+fn scan(pieces: &[&[u8]]) -> String {
+    let mut scanner = HeadScanner::new(HeadLimits {
+        request_line: 512,
+        head: 2048,
+    });
+    let mut before = 0;
+    for piece in pieces {
+        match scanner.push(piece) {
+            Scan::More => before += piece.len(),
+            Scan::Done { used } => {
+                assert!(used <= piece.len(), "more was used than there was");
+                return format!("{} {:?}", before + used, scanner.finish());
+            }
+            Scan::Bad(error) => return format!("{error:?}"),
+        }
+    }
+    format!("more, {}", scanner.has_bytes())
+}
+
+/// The value of an `Authorization` field.
+pub fn auth_params(data: &[u8]) {
+    // Both outcomes are right: what is asked is that there is one, and that it is shown safely.
+    if let Ok(authorization) = Authorization::parse(data) {
+        let _ = format!("{authorization:?}");
+    }
+}
+
+static KEYS: LazyLock<KeySet> =
+    LazyLock::new(|| KeySet::from_secret(Algorithm::Hs256, keys::SECRET).unwrap());
+
+/// A token: first as it is, then as the claims of one whose signature is good.
+pub fn jwt(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let signer = keys::Signer::of("HS256");
+    let signed = keys::raw_token("{\"alg\":\"HS256\"}", text, &signer);
+    for text in [text, &signed] {
+        let Ok(token) = Token::parse(text) else { continue };
+        let rules = Rules {
+            issuer: Some(keys::ISSUER.to_owned()),
+            audience: Some(keys::AUDIENCE.to_owned()),
+            ..Rules::default()
+        };
+        if let Ok(verified) = verify(&token, &KEYS, &rules, START) {
+            assert!(
+                verified.expires.is_some_and(|expiry| expiry > START),
+                "an expired token passes"
+            );
+            assert!(verified.subject.as_deref() != Some(""), "an empty subject passes");
+        }
+    }
+}
+
+static GATEWAY: LazyLock<Arc<Gateway>> = LazyLock::new(|| gateway(Setup::standard().load().unwrap()));
+
+/// A list of inputs and time steps against one connection. Whatever they are, deadlines move on
+/// (P3), nothing but refusals goes out before a grant (P4), memory is given back (P5) and the
+/// connection ends (P6).
+pub fn connection(data: &[u8]) {
+    let mut solo = Solo::new(&GATEWAY);
+    let mut rest = data;
+    while let Some((&what, after)) = rest.split_first() {
+        let (&argument, after) = after.split_first().unwrap_or((&0, after));
+        rest = after;
+        match what % 10 {
+            0 => solo.offer(&talk::granted().bytes()),
+            1 => solo.pass(Duration::from_millis(u64::from(argument) * 100)),
+            2 => solo.run_jobs(),
+            3 => solo.lose_jobs(),
+            4 => solo.step_wall_clock((i32::from(argument) - 128) * 60),
+            5 => solo.take(argument % 2 == 0),
+            6 if argument == 0 => solo.finish(),
+            7 if argument == 0 => solo.break_off(Break::Reset),
+            8 => {
+                let requests = talk::refused();
+                solo.offer(&requests[usize::from(argument) % requests.len()]);
+            }
+            _ => {
+                let (said, after) = rest.split_at(usize::from(argument).min(rest.len()));
+                solo.offer(said);
+                rest = after;
+            }
+        }
+    }
+    let before = solo.sent.clone();
+    judge(&before);
+    solo.starve();
+    drop(solo);
+    let stats = GATEWAY.stats();
+    let free = Setup::standard().load().unwrap().limits.message_memory;
+    assert_eq!(stats.message_memory_free, free, "P5: memory is not given back");
+}
+
+/// P4: what was sent is answers, and frames only behind a 101.
+fn judge(sent: &[u8]) {
+    let mut rest = sent;
+    while let Some(answer) = Response::read(rest, false) {
+        rest = &rest[answer.raw.len()..];
+        if answer.status == 101 {
+            return;
+        }
+    }
+    // A refusal to HEAD has a length, but no body; another answer may stand right behind it.
+    assert!(
+        rest.is_empty() || rest.starts_with(b"HTTP/1.1 "),
+        "P4: no answer: {}",
+        rest.escape_ascii()
+    );
+}
