@@ -25,6 +25,18 @@ pub enum Label {
     Request,
     /// Which stored parameter set an unknown user's password is hashed under.
     UnknownUser,
+    /// The id of a session.
+    Session,
+    /// What a session's id is looked up by.
+    SessionKey,
+    /// A ticket.
+    Ticket,
+    /// What a ticket is looked up by.
+    TicketKey,
+    /// The cookie of a login page.
+    CsrfCookie,
+    /// The field of a login page that belongs to its cookie.
+    CsrfField,
     /// The MAC of a Digest nonce.
     DigestNonce,
     /// What tells Digest nonces of one moment apart.
@@ -42,6 +54,12 @@ impl Label {
         match self {
             Self::Request => b"request\0",
             Self::UnknownUser => b"unknown-user\0",
+            Self::Session => b"session\0",
+            Self::SessionKey => b"session-key\0",
+            Self::Ticket => b"ticket\0",
+            Self::TicketKey => b"ticket-key\0",
+            Self::CsrfCookie => b"csrf-cookie\0",
+            Self::CsrfField => b"csrf-field\0",
             Self::DigestNonce => b"digest-nonce\0",
             Self::NonceSalt => b"nonce-salt\0",
             Self::DigestOpaque => b"digest-opaque\0",

@@ -26,7 +26,7 @@ pub enum Reason {
     MalformedCredential,
     /// A signature does not verify.
     BadSignature,
-    /// No key has this `kid`, or none fits.
+    /// No key has this `kid`, or none fits; or no session or ticket has this id.
     UnknownKey,
     /// The algorithm is not one that the key is bound to.
     WrongAlgorithm,

@@ -7,6 +7,8 @@ use crate::time::Moment;
 pub(crate) enum Timer {
     /// The complete request head must have arrived; spans accept, TLS and the head.
     Head,
+    /// The complete body of a request must have arrived.
+    Body,
     /// The next request on a kept-alive connection must have begun.
     KeepAlive,
     /// The verdict on a credential must have been found.
@@ -28,8 +30,9 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Head,
+        Self::Body,
         Self::KeepAlive,
         Self::Check,
         Self::Dial,

@@ -108,6 +108,11 @@ impl Challenges {
         })
     }
 
+    /// Returns the line of a login page's 401, at which no browser opens a prompt.
+    pub(crate) fn form(&self) -> String {
+        self.bearer(None, true)
+    }
+
     /// Returns a Bearer challenge (RFC 6750 section 3): realm, then scope, then what is wrong.
     fn bearer(&self, error: Option<BearerError>, with_scope: bool) -> String {
         let mut line = format!("Bearer realm={}", quoted(&self.realm));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
+use super::basis::Basis;
 use super::chain::{Chain, ChainVerdict, Outcome};
 use super::ephemeral;
 use super::grant::{Authority, EVERYONE, Grant, Identity};
@@ -29,6 +30,7 @@ pub(crate) struct Login {
     passed: Vec<Passed>,
     /// The user that the module at `next` is asking a password job about, if it is known.
     asked: Option<Option<String>>,
+    basis: Basis,
 }
 
 impl fmt::Debug for Login {
@@ -93,8 +95,9 @@ pub(crate) struct Refused {
 
 impl Login {
     /// A login with `credential` at `realm`.
-    pub(crate) const fn new(realm: Arc<Realm>, credential: Credential) -> Self {
+    pub(crate) fn new(realm: Arc<Realm>, credential: Credential) -> Self {
         Self {
+            basis: Basis::of(&realm),
             realm,
             credential,
             next: 0,
@@ -160,9 +163,8 @@ impl Login {
                 }
                 (Module::Users(_), Credential::Token(_))
                 | (Module::Jwt(_), Credential::Basic { .. } | Credential::Digest(_))
-                | (Module::Ephemeral(_), Credential::Digest(_) | Credential::Token(_)) => {
-                    Outcome::Ignored(None)
-                }
+                | (Module::Ephemeral(_), Credential::Digest(_) | Credential::Token(_))
+                | (_, Credential::Pass(_)) => Outcome::Ignored(None),
             };
             self.chain.record(*flag, outcome);
             self.next += 1;
@@ -191,6 +193,11 @@ impl Login {
         }
     }
 
+    /// Returns what the grant rests on, once there is one.
+    pub(crate) fn take_basis(&mut self) -> Basis {
+        std::mem::take(&mut self.basis)
+    }
+
     fn verdict(&mut self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Progress {
         match self.chain.verdict() {
             // Last of all, so that a login that fails uses no nonce up, and two modules use it once.
@@ -213,7 +220,7 @@ impl Login {
     fn spend(&self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Result<(), Reason> {
         match &self.credential {
             Credential::Digest(credentials) => self.realm.spend_nonce(credentials, entropy, nonces, now),
-            Credential::Basic { .. } | Credential::Token(_) => Ok(()),
+            Credential::Basic { .. } | Credential::Token(_) | Credential::Pass(_) => Ok(()),
         }
     }
 
@@ -228,12 +235,15 @@ impl Login {
             let (authority, subject) = match by {
                 By::Password { user } => {
                     if let Some((_, Module::Users(users))) = self.realm.modules.get(module) {
-                        grant.roles.extend(users.roles_of(&user));
+                        let roles = users.roles_of(&user);
+                        grant.roles.extend(roles.iter().cloned());
+                        self.basis.add_user(module, users, &user, roles);
                     }
                     (Authority::Module(module), Some(user))
                 }
                 By::Token(verified) => {
                     let verified = *verified;
+                    self.basis.add_credential();
                     grant.roles.extend(verified.roles);
                     grant.scopes.extend(verified.scopes);
                     if grant.claims.is_empty() {
@@ -248,6 +258,7 @@ impl Login {
                     (authority, verified.subject)
                 }
                 By::Ephemeral(verified) => {
+                    self.basis.add_credential();
                     ends_by(&mut grant, Deadline::at_unix(verified.expires, now));
                     (Authority::Module(module), Some(verified.subject))
                 }
@@ -289,7 +300,7 @@ impl UsersModule {
         }
     }
 
-    fn roles_of(&self, user: &str) -> Vec<String> {
+    pub(super) fn roles_of(&self, user: &str) -> Vec<String> {
         let Some(groups) = &self.groups else {
             return Vec::new();
         };

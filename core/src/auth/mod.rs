@@ -2,6 +2,7 @@
 //! connection here, and time is an argument.
 
 pub mod algorithm;
+pub(crate) mod basis;
 mod chain;
 pub(crate) mod challenge;
 mod curve;
@@ -19,6 +20,7 @@ pub mod jwt;
 pub(crate) mod login;
 pub mod nonce;
 pub mod nonces;
+pub(crate) mod origins;
 pub mod password;
 pub(crate) mod present;
 mod publickey;

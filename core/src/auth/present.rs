@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::digest::DigestCredentials;
-use crate::config::{Carrier, Scheme};
+use crate::config::{Carrier, Scheme, TICKET_PARAMETER};
 use crate::http::RequestHead;
 use crate::http::credentials::{Authorization, Rest, is_b64token};
 use crate::http::syntax::is_token;
@@ -36,6 +36,30 @@ pub(crate) enum Credential {
     Digest(Box<DigestCredentials>),
     /// A bearer token of RFC 6750, or one of a custom scheme.
     Token(Secret<String>),
+    /// What this gateway has issued itself.
+    Pass(Pass),
+}
+
+/// The id of something that this gateway has issued and remembers.
+#[derive(Clone)]
+pub(crate) enum Pass {
+    /// A session of a form login.
+    Session(Secret<Vec<u8>>),
+    /// A ticket for one connection.
+    Ticket(Secret<Vec<u8>>),
+}
+
+impl Presented {
+    /// Returns carrier and scheme as the log names them.
+    pub(crate) fn logged(&self) -> (String, Option<String>) {
+        match &self.credential {
+            Credential::Pass(Pass::Session(_)) => ("session".to_owned(), None),
+            Credential::Pass(Pass::Ticket(_)) => (TICKET_PARAMETER.to_owned(), None),
+            Credential::Basic { .. } | Credential::Digest(_) | Credential::Token(_) => {
+                (self.carrier.to_string(), Some(self.scheme.name().to_owned()))
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Credential {
@@ -44,6 +68,8 @@ impl fmt::Debug for Credential {
             Self::Basic { .. } => "Basic(***)",
             Self::Digest(_) => "Digest(***)",
             Self::Token(_) => "Token(***)",
+            Self::Pass(Pass::Session(_)) => "Session(***)",
+            Self::Pass(Pass::Ticket(_)) => "Ticket(***)",
         })
     }
 }
@@ -80,6 +106,10 @@ pub(crate) struct Ways<'a> {
     pub(crate) carriers: &'a [Carrier],
     /// The schemes that count in `Authorization`.
     pub(crate) schemes: &'a [Scheme],
+    /// The cookie that holds a session.
+    pub(crate) session: Option<&'a str>,
+    /// Takes tickets, wherever else a credential may travel.
+    pub(crate) ticket: bool,
     /// Lets two explicit carriers hold the same token.
     pub(crate) same_token_ok: bool,
     /// Treats `Authorization` as absent.
@@ -134,8 +164,9 @@ pub(crate) fn present(
         ..Presentation::default()
     };
     let (mut explicit, mut ambient): (Option<Presented>, Option<Presented>) = (None, None);
+    let ticket = ways.ticket.then(|| Carrier::Query(TICKET_PARAMETER.to_owned()));
     let mut malformed_cookie = None;
-    for carrier in ways.carriers {
+    for carrier in ways.carriers.iter().chain(&ticket) {
         let presented = match carrier {
             Carrier::Authorization if ways.ignore_authorization => None,
             Carrier::Authorization => authorization(head, ways.schemes, with_origin)?,
@@ -149,10 +180,16 @@ pub(crate) fn present(
                 if params.next().is_some() {
                     return Err(Conflict::carriers());
                 }
-                bare(
-                    carrier,
-                    first.as_ref().map(|param| param.value.expose().as_slice()),
-                )?
+                let value = first.as_ref().map(|param| param.value.expose().as_slice());
+                if ticket.as_ref() == Some(carrier) {
+                    pass(carrier, value, Pass::Ticket)
+                } else {
+                    bare(carrier, value)?
+                }
+            }
+            Carrier::Cookie(name) if ways.session == Some(name) => {
+                let value = one(crate::http::cookie::cookies(head.fields(), name))?;
+                pass(carrier, value, Pass::Session)
             }
             Carrier::Cookie(name) => {
                 let value = one(crate::http::cookie::cookies(head.fields(), name))?;
@@ -195,8 +232,8 @@ fn same_token(a: &Presented, b: &Presented) -> bool {
         (Credential::Token(a), Credential::Token(b)) => {
             constant_time_eq(a.expose().as_bytes(), b.expose().as_bytes())
         }
-        (Credential::Basic { .. } | Credential::Digest(_), _)
-        | (_, Credential::Basic { .. } | Credential::Digest(_)) => false,
+        (Credential::Basic { .. } | Credential::Digest(_) | Credential::Pass(_), _)
+        | (_, Credential::Basic { .. } | Credential::Digest(_) | Credential::Pass(_)) => false,
     }
 }
 
@@ -220,6 +257,17 @@ fn bare(carrier: &Carrier, value: Option<&[u8]>) -> Result<Option<Presented>, Co
         ambient: carrier.is_ambient(),
         credential: token(value)?,
     }))
+}
+
+/// Reads the id of something that the gateway has issued. Whatever it says, it is known or not.
+fn pass(carrier: &Carrier, value: Option<&[u8]>, kind: fn(Secret<Vec<u8>>) -> Pass) -> Option<Presented> {
+    let value = value.filter(|value| !value.is_empty())?;
+    Some(Presented {
+        carrier: carrier.clone(),
+        scheme: Scheme::Bearer,
+        ambient: carrier.is_ambient(),
+        credential: Credential::Pass(kind(Secret::new(value.to_vec()))),
+    })
 }
 
 fn token(value: &[u8]) -> Result<Credential, Conflict> {
@@ -351,6 +399,8 @@ mod tests {
         let ways = Ways {
             carriers: &carriers(),
             schemes: &[Scheme::Bearer, Scheme::Basic, Scheme::Custom("Token".into())],
+            session: None,
+            ticket: false,
             same_token_ok,
             ignore_authorization: false,
         };

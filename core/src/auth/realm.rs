@@ -9,9 +9,10 @@ use super::ephemeral::EphemeralModule;
 use super::groupfile::Groups;
 use super::jwk::KeySet;
 use super::jwt;
+use super::origins::PathOrigins;
 use super::present::Ways;
 use super::userfile::UserFile;
-use crate::config::{Carrier, Flag, Scheme};
+use crate::config::{Carrier, Flag, Form, Scheme, Tickets};
 
 /// A realm with its files read.
 #[derive(Debug)]
@@ -26,6 +27,13 @@ pub(crate) struct Realm {
     /// How long a nonce of Digest is good for.
     pub(crate) nonce_lifetime: Duration,
     pub(crate) session_timeout: Option<Duration>,
+    /// The login page and its sessions.
+    pub(crate) form: Option<Form>,
+    pub(crate) tickets: Option<Tickets>,
+    /// Who may use the realm's own paths.
+    pub(crate) origins: PathOrigins,
+    /// The query parameters that hold credentials here or at a service of the realm.
+    pub(crate) query_names: Vec<String>,
     pub(crate) same_token_ok: bool,
     pub(crate) ignore_authorization: bool,
     pub(crate) lenient_subprotocol_token: bool,
@@ -40,6 +48,8 @@ impl Realm {
         Ways {
             carriers: carriers.unwrap_or(&self.carriers),
             schemes: &self.schemes,
+            session: self.form.as_ref().map(|form| form.cookie.as_str()),
+            ticket: self.tickets.is_some(),
             same_token_ok: self.same_token_ok,
             ignore_authorization: self.ignore_authorization,
         }
@@ -67,4 +77,37 @@ pub(crate) struct UsersModule {
 pub(crate) struct JwtModule {
     pub(crate) keys: KeySet,
     pub(crate) rules: jwt::Rules,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A realm that lets nobody in.
+    pub(crate) fn realm() -> Realm {
+        Realm {
+            name: "r".into(),
+            challenges: Challenges {
+                realm: "R".into(),
+                schemes: vec![(Scheme::Bearer, false)],
+                scope: Vec::new(),
+                digest_algorithms: Vec::new(),
+                suppress_prompt: false,
+            },
+            schemes: vec![Scheme::Bearer],
+            carriers: vec![Carrier::Authorization],
+            anonymous: None,
+            session_timeout: None,
+            nonce_lifetime: Duration::ZERO,
+            form: None,
+            tickets: None,
+            origins: PathOrigins::Common(Vec::new()),
+            query_names: Vec::new(),
+            same_token_ok: false,
+            ignore_authorization: false,
+            lenient_subprotocol_token: false,
+            failure_is_403: false,
+            modules: Vec::new(),
+        }
+    }
 }

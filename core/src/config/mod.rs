@@ -13,6 +13,7 @@ mod files;
 mod members;
 mod model;
 mod network;
+mod own_paths;
 mod page;
 mod relations;
 mod schema;
@@ -35,8 +36,8 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
     Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Ephemeral,
-    FileRef, Flag, HmacHash, HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server, Service,
-    ServiceKind, Throttle, UrlScheme, Users, Verification,
+    FileRef, Flag, Form, HmacHash, HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server,
+    Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets, UrlScheme, Users, Verification,
 };
 pub use network::Network;
 pub use page::{CONTENT_SECURITY_POLICY, Page};

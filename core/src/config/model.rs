@@ -298,8 +298,14 @@ pub struct Realm {
     pub carriers: Vec<Carrier>,
     /// How a client without a credential passes. `None`: it does not.
     pub anonymous: Option<Anonymous>,
-    /// Longest life of a socket.
+    /// Longest life of a socket or session.
     pub session_timeout: Option<Duration>,
+    /// The origins that may use the realm's own paths. `None`: those that all its services allow.
+    pub origins: Option<Vec<String>>,
+    /// The login page and its sessions.
+    pub form: Option<Form>,
+    /// One-time tickets.
+    pub tickets: Option<Tickets>,
     /// The login modules, in order; never empty.
     pub modules: Vec<LoginModule>,
     /// Lets two carriers hold the same token.
@@ -363,6 +369,29 @@ pub struct Anonymous {
     /// Its roles besides `Anonymous`.
     pub roles: Vec<String>,
 }
+
+/// A login page and the sessions that begin there (SPEC R16).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// The canonical path of the page.
+    pub path: String,
+    /// The canonical path where a POST ends the session.
+    pub logout: String,
+    /// The name of the session's cookie; it begins with `__Host-`.
+    pub cookie: String,
+}
+
+/// One-time tickets (SPEC B1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tickets {
+    /// The canonical path where a POST makes one.
+    pub path: String,
+    /// How long it waits to be used.
+    pub lifetime: Duration,
+}
+
+/// The query parameter that carries a ticket.
+pub const TICKET_PARAMETER: &str = "ticket";
 
 /// Behaviour of older gateways, all of it off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::build::Parts;
 use super::error::{ConfigError, Place, ROOT, hint, quote};
 use super::model::{Accept, Access, Carrier, Realm, Server, Service};
 use super::shape::Report;
-use super::{Config, FileRef};
+use super::{Config, FileRef, own_paths};
 
 /// The roles that exist in every configuration.
 pub const BUILT_IN_ROLES: [&str; 2] = ["Everyone", "Anonymous"];
@@ -20,6 +20,7 @@ pub(super) fn check(report: &mut Report<'_>, parts: &Parts) {
     for server in &parts.servers {
         check_routes(report, server, &parts.services);
     }
+    own_paths::check(report, parts);
 }
 
 /// SPEC R11: where browsers send credentials by themselves, the allowed origins must be written down.
@@ -65,7 +66,7 @@ fn check_markers(report: &mut Report<'_>, service: &Service, realms: &BTreeMap<S
     }
 }
 
-fn realms_of<'r>(
+pub(super) fn realms_of<'r>(
     service: &'r Service,
     realms: &'r BTreeMap<String, Realm>,
 ) -> impl Iterator<Item = &'r Realm> {

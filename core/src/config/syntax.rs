@@ -116,6 +116,19 @@ pub(super) fn token(text: &str) -> Result<(), String> {
     }
 }
 
+/// Checks the name of a session's cookie: with `__Host-` no other host and no plain connection can
+/// set it (RFC 6265bis section 4.1.3.2).
+pub(super) fn session_cookie(text: &str) -> Result<(), String> {
+    token(text)?;
+    match text.strip_prefix("__Host-") {
+        None | Some("") => {
+            Err("the name must begin with \"__Host-\", so that no other host can set the cookie".to_owned())
+        }
+        Some("csrf") => Err("\"__Host-csrf\" is the login page's own cookie".to_owned()),
+        Some(_) => Ok(()),
+    }
+}
+
 /// Checks an RFC 6749 scope-token.
 pub(super) fn scope(text: &str) -> Result<(), String> {
     let allowed = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);

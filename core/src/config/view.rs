@@ -87,6 +87,12 @@ impl<'d> View<'d> {
         self.text(name).map(str::to_owned)
     }
 
+    /// Returns the string `name`, or its default if it has one.
+    pub(super) fn text_or_default(&self, name: &str) -> Option<String> {
+        let default = || serde_json::from_str(self.row(name)?.default?).ok();
+        self.owned(name).or_else(default)
+    }
+
     /// Returns the boolean member `name`, or its default.
     pub(super) fn boolean(&self, name: &str) -> bool {
         let given = self.item(name).and_then(|item| item.value.as_boolean_lit());

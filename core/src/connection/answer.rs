@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::paths::Cors;
 use super::{Connection, State};
+use crate::auth::present::Presented;
 use crate::auth::realm::Realm;
-use crate::config::Carrier;
+use crate::config::{Carrier, TICKET_PARAMETER};
 use crate::entropy::Label;
 use crate::http::{Method, Reply, RequestHead, Status, Target};
 use crate::note::{Decision, Note, RequestId};
@@ -44,6 +46,8 @@ pub(super) struct Asked {
     pub(super) with_origin: bool,
     /// A credential may have come in the query: no copy of the answer is to be kept (R10).
     pub(super) query_carrier: bool,
+    /// A page of another origin may read the answer.
+    pub(super) cors: Option<Cors>,
     /// The checks that were begun.
     pub(super) trace: Trace,
 }
@@ -65,6 +69,7 @@ impl Asked {
             upgrade: false,
             with_origin: false,
             query_carrier: false,
+            cors: None,
             trace: Trace::from(check),
         }
     }
@@ -88,6 +93,7 @@ impl Asked {
         self.realm = service.realm.as_ref().map(Arc::clone);
         let Some(realm) = &service.realm else { return };
         let carriers = service.carriers.as_deref().unwrap_or(&realm.carriers);
+        let ticket = realm.tickets.as_ref().map(|_| TICKET_PARAMETER);
         let names: Vec<&str> = carriers
             .iter()
             .filter_map(|carrier| match carrier {
@@ -97,12 +103,33 @@ impl Asked {
                 | Carrier::Cookie(_)
                 | Carrier::Subprotocol(_) => None,
             })
+            .chain(ticket)
             .collect();
+        self.may_hold(&names, head);
+    }
+
+    /// Remembers that the request is for a realm itself. `judges` says whether a credential is looked
+    /// for in it.
+    pub(super) fn is_of(&mut self, realm: &Arc<Realm>, head: &RequestHead, judges: bool) {
+        self.realm = Some(Arc::clone(realm));
+        let names: Vec<&str> = realm.query_names.iter().map(String::as_str).collect();
+        self.may_hold(&names, head);
+        self.query_carrier &= judges;
+    }
+
+    fn may_hold(&mut self, names: &[&str], head: &RequestHead) {
         self.query_carrier = head
             .target()
             .params()
             .any(|param| names.iter().any(|name| name.as_bytes() == param.name.as_ref()));
-        self.params = params(head.target(), &names);
+        self.params = params(head.target(), names);
+    }
+
+    /// Remembers how the credential came.
+    pub(super) fn came_by(&mut self, presented: &Presented) {
+        let (carrier, scheme) = presented.logged();
+        self.carrier = Some(carrier);
+        self.scheme = scheme.map(Cow::Owned);
     }
 }
 
@@ -160,6 +187,9 @@ impl Connection {
                 reply = reply.field("Cache-Control", "no-store");
             }
             reply = reply.field("Referrer-Policy", "no-referrer");
+        }
+        if let Some(cors) = &asked.cors {
+            reply = cors.add_to(reply);
         }
         if asked.method == Some(Method::Head) {
             reply = reply.without_body();

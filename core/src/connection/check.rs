@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::Asked;
+use super::form::Submission;
 use super::head::{RETRY_AFTER, Refusal, SocketWish};
+use super::ticket::Mint;
 use super::{Connection, State};
 use crate::auth::challenge::BearerError;
 use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
 use crate::auth::login::{Login, PasswordTask, Progress, Refused};
-use crate::auth::present::Marker;
+use crate::auth::present::{Credential, Marker, Pass};
 use crate::auth::realm::Realm;
 use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
 use crate::gateway::throttle::Source;
+use crate::gateway::{Membership, Place, Proof, Redeemed};
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
@@ -30,10 +33,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A check that waits for a job.
 #[derive(Debug)]
 pub(super) struct Checking {
-    /// The request, to be judged again if the rules change meanwhile.
-    head: RequestHead,
     asked: Asked,
-    wish: Wished,
+    purpose: Purpose,
     login: Login,
     /// Whose failure it is if it fails.
     source: Source,
@@ -44,10 +45,24 @@ pub(super) struct Checking {
     job: u64,
 }
 
+/// What a good credential is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// An open socket.
+    Socket(Box<Wished>),
+    /// A session.
+    Login(Box<Submission>),
+    /// A ticket.
+    Ticket(Box<Mint>),
+}
+
 /// What is granted if the credential is good.
 #[derive(Debug)]
-struct Wished {
+pub(super) struct Wished {
+    /// The request, to be judged again if the rules change meanwhile.
+    head: RequestHead,
     service: Arc<Service>,
+    place: Place,
     accept: String,
     protocols: Vec<String>,
     marker: Marker,
@@ -55,44 +70,127 @@ struct Wished {
 
 impl Connection {
     /// Begins the check of a wish for a socket.
-    pub(super) fn check(&mut self, now: Now, mut asked: Asked, wish: SocketWish, head: RequestHead) {
+    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish, head: RequestHead) {
         let SocketWish {
             service,
             accept,
             presentation,
+            place,
         } = wish;
-        let wished = Wished {
+        let wished = Box::new(Wished {
+            head,
             service: Arc::clone(&service),
+            place,
             accept,
             protocols: presentation.protocols,
             marker: presentation.marker,
-        };
+        });
         let Some(realm) = &service.realm else {
-            return self.decide(now, asked, wished, Grant::default());
+            return self.decide(now, asked, *wished, Proof::default());
         };
-        let Some(presented) = presentation.presented else {
-            let Some(roles) = &realm.anonymous else {
+        match presentation.presented {
+            Some(presented) => {
+                // A custom scheme has no error parameters, not even on the line of Bearer beside it.
+                let bearer = presented.scheme == Scheme::Bearer;
+                let purpose = Purpose::Socket(wished);
+                self.prove(now, asked, realm, (presented.credential, bearer), purpose);
+            }
+            None => self.without_credential(now, asked, realm, Purpose::Socket(wished)),
+        }
+    }
+
+    /// Nobody in particular asks.
+    fn without_credential(&mut self, now: Now, mut asked: Asked, realm: &Arc<Realm>, purpose: Purpose) {
+        match (purpose, &realm.anonymous) {
+            (Purpose::Socket(wished), Some(roles)) => {
+                let proof = Proof::of(anonymous(realm, roles));
+                self.decide(now, asked, *wished, proof);
+            }
+            (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_), _) => {
                 asked.trace.begin(Check::Verify);
                 let reply = self.unauthorized(now, realm, &asked, None, false);
-                return self.answer(now, &asked, reply, Reason::NoCredential);
-            };
-            let grant = anonymous(realm, roles);
-            return self.decide(now, asked, wished, grant);
-        };
+                self.answer(now, &asked, reply, Reason::NoCredential);
+            }
+        }
+    }
+
+    /// Begins the check of a credential; the flag says that it is a bearer token.
+    pub(super) fn prove(
+        &mut self,
+        now: Now,
+        mut asked: Asked,
+        realm: &Arc<Realm>,
+        (credential, bearer): (Credential, bool),
+        purpose: Purpose,
+    ) {
         asked.trace.begin(Check::Verify);
+        if let Credential::Pass(pass) = &credential {
+            let source = self.source(&credential);
+            return self.redeem(now, asked, realm, (pass, source), purpose);
+        }
         let checking = Checking {
-            head,
             asked,
-            wish: wished,
-            // A custom scheme has no error parameters, not even on the line of Bearer beside it.
-            bearer: presented.scheme == Scheme::Bearer,
-            source: self.source(&presented.credential),
-            login: Login::new(Arc::clone(realm), presented.credential),
+            purpose,
+            bearer,
+            source: self.source(&credential),
+            login: Login::new(Arc::clone(realm), credential),
             waiting: None,
             job: 0,
         };
         self.timers.set(Timer::Check, now.at.after(CHECK_TIMEOUT));
         self.go_on(now, Box::new(checking));
+    }
+
+    /// Judges what this gateway has issued itself.
+    fn redeem(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        realm: &Arc<Realm>,
+        (pass, source): (&Pass, Source),
+        purpose: Purpose,
+    ) {
+        let Some(server) = self.server() else {
+            let reply = Reply::closing(Status::InternalServerError);
+            return self.answer(now, &asked, reply, Reason::Internal);
+        };
+        let place = match &purpose {
+            Purpose::Socket(wished) => wished.place.clone(),
+            Purpose::Login(_) | Purpose::Ticket(_) => Place::nowhere(&server.id),
+        };
+        match self.gateway().redeem(pass, realm, &place, now) {
+            Redeemed::Proof(proof) => self.proven(now, asked, purpose, *proof),
+            Redeemed::Elsewhere => self.without_credential(now, asked, realm, purpose),
+            Redeemed::Refused(reason) => {
+                let refused = Refused {
+                    reason,
+                    claims_alone: false,
+                };
+                // `error` is for what the client holds as a token: a session is the browser's, which
+                // goes on to send it when it has ended, and must not be kept from the next login.
+                let (error, counted) = match pass {
+                    Pass::Ticket(_) => (
+                        Some(BearerError::INVALID_TOKEN),
+                        self.count_failure(now, source, refused),
+                    ),
+                    Pass::Session(_) => (None, Ok(())),
+                };
+                let (reply, reason) = match counted {
+                    Ok(()) => (self.unauthorized(now, realm, &asked, error, false), reason),
+                    Err(throttled) => throttled,
+                };
+                self.answer(now, &asked, reply, reason);
+            }
+        }
+    }
+
+    /// Goes on with a credential that was found good.
+    fn proven(&mut self, now: Now, asked: Asked, purpose: Purpose, proof: Proof) {
+        match purpose {
+            Purpose::Socket(wished) => self.decide(now, asked, *wished, proof),
+            Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
+            Purpose::Ticket(mint) => self.mint(now, asked, &mint, proof),
+        }
     }
 
     /// Asks the modules until a job is needed or the verdict is there.
@@ -113,13 +211,24 @@ impl Connection {
                 self.tick_check();
             }
             Progress::Granted(grant) => match self.still_allowed(now, checking.source) {
-                Ok(()) => self.decide(now, checking.asked, checking.wish, *grant),
+                Ok(()) => {
+                    let basis = checking.login.take_basis();
+                    let proof = Proof {
+                        basis,
+                        ..Proof::of(*grant)
+                    };
+                    self.proven(now, checking.asked, checking.purpose, proof);
+                }
                 Err((reply, reason)) => self.answer(now, &checking.asked, reply, reason),
             },
             Progress::Refused(refused) => {
-                let (reply, reason) = match self.count_failure(now, checking.source, refused) {
-                    Ok(()) => (self.refusal(now, &checking, refused), refused.reason),
-                    Err(throttled) => throttled,
+                let counted = self.count_failure(now, checking.source, refused);
+                let (reply, reason) = match (counted, &checking.purpose) {
+                    (Err(throttled), _) => throttled,
+                    (Ok(()), Purpose::Login(submission)) => (self.login_failed(submission), refused.reason),
+                    (Ok(()), Purpose::Socket(_) | Purpose::Ticket(_)) => {
+                        (self.refusal(now, &checking, refused), refused.reason)
+                    }
                 };
                 self.answer(now, &checking.asked, reply, reason);
             }
@@ -156,17 +265,19 @@ impl Connection {
             return;
         };
         let rules = self.gateway().rules();
-        match computed.into::<bool>() {
+        let same = Arc::ptr_eq(&rules, &self.rules);
+        match (computed.into::<bool>(), checking.purpose) {
             // What was compared may not count any more: no grant by rules that are gone.
-            Some(_) if !Arc::ptr_eq(&rules, &self.rules) => {
+            (Some(_), Purpose::Socket(wished)) if !same => {
                 self.rules = rules;
-                self.judge(now, checking.head, checking.asked.request);
+                self.judge(now, wished.head, checking.asked.request);
             }
-            Some(right) => {
+            // A session and a ticket are judged by the rules of every moment at which they are used.
+            (Some(right), purpose) => {
                 checking.login.compared(right);
-                self.go_on(now, checking);
+                self.go_on(now, Box::new(Checking { purpose, ..*checking }));
             }
-            None => {
+            (None, _) => {
                 let reply = Reply::closing(Status::InternalServerError);
                 self.answer(now, &checking.asked, reply, Reason::Internal);
             }
@@ -191,9 +302,12 @@ impl Connection {
         let awaited = State::Head(Self::scanner(&self.rules));
         match std::mem::replace(&mut self.state, awaited) {
             State::Checking(checking) => Some(checking),
-            State::Preface(_) | State::Head(_) | State::Serving(_) | State::Closing(_) | State::Closed => {
-                None
-            }
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Serving(_)
+            | State::Closing(_)
+            | State::Closed => None,
         }
     }
 
@@ -203,14 +317,15 @@ impl Connection {
     }
 
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
-    fn decide(&mut self, now: Now, mut asked: Asked, wish: Wished, grant: Grant) {
+    fn decide(&mut self, now: Now, mut asked: Asked, wish: Wished, proof: Proof) {
+        let grant = &proof.grant;
         let mut trace = asked.trace;
         let decided = if self.gateway().is_draining() {
             trace.begin(Check::Available);
             Err(self.draining())
         } else {
             trace.begin(Check::Authorize);
-            self.authorize(now, &wish.service, &grant, &asked)
+            self.authorize(now, &wish.service, grant, &asked)
                 .and_then(|()| {
                     trace.begin(Check::Subprotocol);
                     choose(&wish)
@@ -222,8 +337,9 @@ impl Connection {
                         let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
                         (reply, Reason::Throttled)
                     };
-                    let counted = self.gateway().open_socket(&grant, limit).ok_or_else(too_many)?;
-                    Ok((protocol, counted))
+                    let counted = self.gateway().open_socket(grant, limit).ok_or_else(too_many)?;
+                    let membership = self.join(now, &proof, &asked)?;
+                    Ok((protocol, counted, membership))
                 })
         };
         asked.trace = trace;
@@ -231,12 +347,27 @@ impl Connection {
         asked.subject = grant.subject().map(str::to_owned);
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
-            Ok((protocol, counted)) => {
+            Ok((protocol, counted, membership)) => {
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
-                self.serve(now, asked.request, wish.service, grant, counted);
+                self.serve(now, asked.request, wish.service, proof, (counted, membership));
             }
+        }
+    }
+
+    /// Takes a place among the sockets of a session, so that a logout from here on is noticed.
+    fn join(&self, now: Now, proof: &Proof, asked: &Asked) -> Result<Option<Membership>, Refusal> {
+        let Some(session) = &proof.session else {
+            return Ok(None);
+        };
+        let membership = session.join(self.admission.number(), self.admission.bell());
+        match (membership.ended(), &asked.realm) {
+            (None, _) => Ok(Some(membership)),
+            (Some(_), Some(realm)) => {
+                Err((self.unauthorized(now, realm, asked, None, false), Reason::Revoked))
+            }
+            (Some(_), None) => Err((Reply::closing(Status::InternalServerError), Reason::Internal)),
         }
     }
 }
@@ -255,7 +386,7 @@ fn anonymous(realm: &Realm, roles: &[String]) -> Grant {
 
 impl Connection {
     /// The answer that asks for a credential. `stale`: one was right but for its nonce.
-    fn unauthorized(
+    pub(super) fn unauthorized(
         &self,
         now: Now,
         realm: &Realm,

@@ -59,8 +59,13 @@ impl Connection {
     pub(super) fn close_is_late(&mut self, now: Now) {
         match &self.state {
             State::Serving(_) => self.give_up_handshake(now),
-            State::Preface(_) | State::Head(_) | State::Checking(_) | State::Closing(_) | State::Closed => {
-                self.over()
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Closing(_)
+            | State::Closed => {
+                self.over();
             }
         }
     }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::answer::Asked;
+use super::paths::Visit;
 use super::{Connection, State};
 use crate::auth::present::{Conflict, Presentation, present};
 use crate::config::{CONTENT_SECURITY_POLICY, Page};
+use crate::gateway::Place;
 use crate::http::{FieldError, HeadError, Method, Origin, Reply, RequestHead, Scan, Status, upgrade};
 use crate::note::RequestId;
 use crate::reason::Reason;
@@ -22,6 +24,7 @@ enum Wish {
     Page(Page),
     Health,
     Socket(Box<SocketWish>),
+    Realm(Visit),
 }
 
 /// A well-formed wish for a WebSocket from a page that may have it.
@@ -29,6 +32,7 @@ pub(super) struct SocketWish {
     pub(super) service: Arc<Service>,
     pub(super) accept: String,
     pub(super) presentation: Presentation,
+    pub(super) place: Place,
 }
 
 impl Connection {
@@ -146,6 +150,8 @@ impl Connection {
                 self.answer(now, &asked, reply, Reason::Granted);
             }
             Ok(Wish::Socket(wish)) => self.check(now, asked, *wish, head),
+            Ok(Wish::Realm(Visit::Answer(reply))) => self.answer(now, &asked, reply, Reason::Granted),
+            Ok(Wish::Realm(Visit::Post(length, posted))) => self.receive(now, asked, &head, length, posted),
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
         }
     }
@@ -188,6 +194,7 @@ impl Connection {
                     | Method::Patch => Err((Reply::method_not_allowed("GET, HEAD"), Reason::BadMethod)),
                 };
             }
+            Found::Here(Target::Realm(path)) => return self.visit(now, head, path, asked).map(Wish::Realm),
             Found::Here(Target::Service(service)) => Arc::clone(service),
         };
         asked.is_for(&service, head);
@@ -230,8 +237,7 @@ impl Connection {
             }
         };
         if let Some(presented) = &presentation.presented {
-            asked.carrier = Some(presented.carrier.to_string());
-            asked.scheme = Some(presented.scheme.name().to_owned().into());
+            asked.came_by(presented);
             // Only now is it known whether a browser may have attached the credential unasked (R11).
             asked.trace.begin(Check::MissingOrigin);
             if presented.ambient && !asked.with_origin && !service.allow_missing_origin {
@@ -244,6 +250,16 @@ impl Connection {
             service,
             accept: upgrade.accept,
             presentation,
+            place: Place {
+                server: Arc::clone(&server.id),
+                path,
+                origin: head
+                    .fields()
+                    .single("origin")
+                    .ok()
+                    .flatten()
+                    .and_then(|origin| Origin::parse(origin.as_bytes()).ok()),
+            },
         })))
     }
 
@@ -270,7 +286,7 @@ impl Connection {
         }
     }
 
-    fn conflict(conflict: Conflict, realm: &crate::auth::realm::Realm) -> Refusal {
+    pub(super) fn conflict(conflict: Conflict, realm: &crate::auth::realm::Realm) -> Refusal {
         let reply = match realm.challenges.invalid_request().filter(|_| conflict.bearer) {
             Some(challenge) => Reply::closing(Status::BadRequest).field("WWW-Authenticate", challenge),
             None => Reply::closing(Status::BadRequest),
@@ -289,12 +305,8 @@ impl Connection {
             .content(page.content_type, page.body)
             .field("Cache-Control", "no-cache")
             .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-            .field("X-Content-Type-Options", "nosniff")
             .field("Referrer-Policy", "no-referrer");
-        match self.server().and_then(|server| server.hsts) {
-            Some(age) => reply.field("Strict-Transport-Security", format!("max-age={}", age.as_secs())),
-            None => reply,
-        }
+        self.hardened(reply)
     }
 }
 

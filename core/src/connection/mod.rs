@@ -1,20 +1,27 @@
 //! One socket's whole life: upgrade, credential check, service, close. One file per state.
 
 mod answer;
+mod body;
 mod check;
 mod close;
 mod contract;
+mod form;
 mod head;
+mod paths;
 mod preface;
 mod serve;
 mod throttle;
+mod ticket;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use zeroize::Zeroizing;
+
 pub use contract::{Input, Peer, Step, Wait};
 
+use self::body::Receiving;
 use self::check::Checking;
 use self::close::Closing;
 use self::serve::Serving;
@@ -59,6 +66,8 @@ enum State {
     Preface(HeaderScanner),
     /// A request head is awaited or arriving.
     Head(HeadScanner),
+    /// The body of a request is arriving.
+    Body(Box<Receiving>),
     /// The credential is being checked.
     Checking(Box<Checking>),
     /// The WebSocket is open.
@@ -199,6 +208,7 @@ impl Connection {
         match &self.state {
             State::Preface(_) => self.tick_preface(),
             State::Head(_) => self.tick_head(now),
+            State::Body(_) => self.tick_body(now),
             State::Checking(_) => self.tick_check(),
             State::Closing(_) => self.tick_close(),
             State::Serving(_) | State::Closed => {}
@@ -210,6 +220,7 @@ impl Connection {
         match timer {
             Timer::Head if matches!(self.state, State::Preface(_)) => self.end_preface(),
             Timer::Head => self.head_is_late(now),
+            Timer::Body => self.body_is_late(now),
             Timer::KeepAlive => self.begin_close(now),
             Timer::Check => self.check_is_late(now),
             Timer::Idle => self.look_for_idleness(now),
@@ -226,7 +237,8 @@ impl Connection {
         match &mut self.state {
             State::Preface(_) => self.preface_bytes(now, bytes),
             State::Head(_) if self.pending.is_empty() => self.head_bytes(now, bytes),
-            State::Head(_) | State::Checking(_) => self.pending.extend_from_slice(bytes),
+            State::Body(_) if self.pending.is_empty() => self.body_bytes(now, bytes),
+            State::Head(_) | State::Body(_) | State::Checking(_) => self.pending.extend_from_slice(bytes),
             State::Serving(_) => self.serve_bytes(now, bytes),
             State::Closing(closing) => {
                 if closing.discard(bytes.len()) {
@@ -246,6 +258,11 @@ impl Connection {
                     let bytes = std::mem::take(&mut self.pending);
                     self.head_bytes(now, &bytes);
                 }
+                State::Body(_) => {
+                    // A password may be among them.
+                    let bytes = Zeroizing::new(std::mem::take(&mut self.pending));
+                    self.body_bytes(now, &bytes);
+                }
                 State::Serving(_) => {
                     let bytes = std::mem::take(&mut self.pending);
                     self.serve_bytes(now, &bytes);
@@ -262,7 +279,12 @@ impl Connection {
         }
         match &self.state {
             // 101 to a peer that cannot answer a ping is of no use, but a refusal is read.
-            State::Preface(_) | State::Head(_) | State::Checking(_) | State::Closing(_) | State::Closed => {}
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Closing(_)
+            | State::Closed => {}
             State::Serving(_) => {
                 self.socket_ended(now, 1006, "");
                 self.begin_close(now);
@@ -304,7 +326,7 @@ impl Connection {
     /// Runs the stall timer exactly while something waits for the client.
     fn watch_stall(&mut self, now: Now) {
         match &self.state {
-            State::Preface(_) | State::Head(_) | State::Checking(_) | State::Serving(_) => {
+            State::Preface(_) | State::Head(_) | State::Body(_) | State::Checking(_) | State::Serving(_) => {
                 if self.legs.client().out.is_empty() {
                     self.timers.stop(Timer::Stall);
                 } else if self.timers.get(Timer::Stall).is_none() {
@@ -321,9 +343,12 @@ impl Connection {
     fn stalled(&mut self, now: Now) {
         match &self.state {
             State::Serving(_) => self.end_socket(now, crate::ws::Close::SlowConsumer),
-            State::Preface(_) | State::Head(_) | State::Checking(_) | State::Closing(_) | State::Closed => {
-                self.over()
-            }
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Closing(_)
+            | State::Closed => self.over(),
         }
     }
 
@@ -340,7 +365,7 @@ impl Connection {
             return false;
         }
         match &self.state {
-            State::Head(_) => below && self.pending.is_empty(),
+            State::Head(_) | State::Body(_) => below && self.pending.is_empty(),
             State::Preface(_) => true,
             // A reset shows only to who reads; what follows the head waits, at most one read of it.
             State::Checking(_) => self.pending.is_empty(),
@@ -355,6 +380,7 @@ impl Connection {
             State::Preface(scanner) if leg == Leg::CLIENT => scanner.wanted(),
             State::Preface(_)
             | State::Head(_)
+            | State::Body(_)
             | State::Checking(_)
             | State::Serving(_)
             | State::Closing(_)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Connection, State};
 use crate::auth::grant::Grant;
-use crate::gateway::OpenSocket;
+use crate::gateway::{Ended, Membership, OpenSocket, Proof};
 use crate::leg::Leg;
 use crate::legs::Legs;
 use crate::note::{Closed, Note, RequestId};
@@ -20,6 +20,9 @@ use crate::ws::{self, Close, Event, Session};
 /// How much earlier the wall clock has to want a deadline before the timer is moved for it: the two
 /// clocks are read one after the other and never agree to the nanosecond.
 const CLOCK_SLACK: Duration = Duration::from_millis(100);
+
+/// How often a socket tells its session that it is used: far less than what makes one unused.
+const SESSION_NEWS: Duration = Duration::from_secs(60);
 
 /// An open socket and the protocol on it.
 #[derive(Debug)]
@@ -47,6 +50,10 @@ struct Socket {
     closing: Option<Close>,
     received: Tally,
     sent: Tally,
+    /// Its place among the sockets of a session.
+    membership: Option<Membership>,
+    /// When the session was told last that it is used.
+    told: Moment,
     _counted: OpenSocket,
 }
 
@@ -98,12 +105,17 @@ impl Connection {
         now: Now,
         request: RequestId,
         rules: Arc<ServiceRules>,
-        grant: Grant,
-        counted: OpenSocket,
+        proof: Proof,
+        (counted, membership): (OpenSocket, Option<Membership>),
     ) {
+        let Proof { grant, session, .. } = proof;
         let session_timeout = rules.realm.as_ref().and_then(|realm| realm.session_timeout);
         let by_token = grant.expires.map(|deadline| (deadline, Close::TokenExpired));
-        let by_session = session_timeout.map(|by| (Deadline::after(by, now), Close::SessionTimeout));
+        // Under a session the time counts from its login, not from the upgrade.
+        let session_ends = session.map(|session| session.ends());
+        let by_session = session_ends
+            .or_else(|| session_timeout.map(|by| Deadline::after(by, now)))
+            .map(|deadline| (deadline, Close::SessionTimeout));
         let ends = [by_token, by_session]
             .into_iter()
             .flatten()
@@ -130,6 +142,8 @@ impl Connection {
             closing: None,
             received: Tally::default(),
             sent: Tally::default(),
+            membership,
+            told: now.at,
             _counted: counted,
         };
         let close = socket.call(now, &mut self.legs, |service, context| service.opened(context));
@@ -254,9 +268,33 @@ impl Connection {
             };
             self.timers.set(Timer::Expiry, at);
         }
+        if let Some(close) = self.tick_session(now) {
+            return self.end_socket(now, close);
+        }
         if draining {
             self.end_socket(now, Close::ShuttingDown);
         }
+    }
+
+    /// Looks whether the session that opened the socket has ended, and tells it that it is used.
+    fn tick_session(&mut self, now: Now) -> Option<Close> {
+        let gateway = Arc::clone(self.gateway());
+        let State::Serving(serving) = &mut self.state else {
+            return None;
+        };
+        let socket = &mut serving.socket;
+        let membership = socket.membership.as_ref()?;
+        if let Some(ended) = membership.ended() {
+            return Some(match ended {
+                Ended::LoggedOut => Close::LoggedOut,
+                Ended::Dropped => Close::Revoked,
+            });
+        }
+        if now.at >= socket.told.after(SESSION_NEWS) {
+            socket.told = now.at;
+            gateway.sessions().used(membership, now);
+        }
+        None
     }
 
     /// No message for a while, perhaps.

@@ -1,9 +1,12 @@
 //! What all connections share: rules, limits, budgets, bells, counters.
 
 mod admission;
+mod proof;
 mod reload;
+mod sessions;
 mod sockets;
 pub(crate) mod throttle;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use admission::Admission;
+pub(crate) use proof::{Proof, Redeemed};
+pub(crate) use sessions::{Ended, Membership, Sessions};
 pub(crate) use sockets::OpenSocket;
+pub(crate) use tickets::{Bound, NoTicket, Place, Tickets};
 
 use crate::auth::grant::Grant;
 use crate::auth::nonces::Nonces;
@@ -82,6 +88,8 @@ pub struct Gateway {
     slots: Arc<Slots>,
     memory: Arc<Memory>,
     sockets: Arc<sockets::Sockets>,
+    sessions: Sessions,
+    tickets: Tickets,
     throttle: throttle::Throttle,
     nonces: Nonces,
     /// Connections that were closed for want of a PROXY header since the last look.
@@ -118,6 +126,8 @@ impl Gateway {
             slots: Slots::new(capacity.cores.saturating_sub(1), limits.job_bytes),
             memory: Memory::new(limits.message_memory),
             sockets: Arc::default(),
+            sessions: Sessions::default(),
+            tickets: Tickets::default(),
             throttle: throttle::Throttle::default(),
             nonces: Nonces::default(),
             unproxied: AtomicU64::new(0),
@@ -239,6 +249,14 @@ impl Gateway {
 
     pub(crate) const fn memory(&self) -> &Arc<Memory> {
         &self.memory
+    }
+
+    pub(crate) const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) const fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     pub(crate) const fn throttle(&self) -> &throttle::Throttle {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::auth::present::Credential;
+use crate::auth::present::{Credential, Pass};
 use crate::budget::AddressKey;
 use crate::config;
 use crate::entropy::{Entropy, Label};
@@ -68,6 +68,9 @@ impl Source {
             // A token has no user before it is verified. Counted is this very token, or one client
             // with an old token would lock out everybody; guessing another one is hopeless anyway.
             Credential::Token(token) => entropy.tagged(Label::Throttle, token.expose().as_bytes()),
+            Credential::Pass(Pass::Session(id) | Pass::Ticket(id)) => {
+                entropy.tagged(Label::Throttle, id.expose())
+            }
         });
         Self(AddressKey::of(address), whose)
     }

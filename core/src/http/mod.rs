@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod date;
 mod error;
 mod fields;
+mod form;
 mod framing;
 mod head;
 mod host;
@@ -21,6 +22,7 @@ pub mod upgrade;
 
 pub use error::{HeadError, Part};
 pub use fields::{FieldError, Fields};
+pub use form::form_fields;
 pub use framing::BodyLength;
 pub use head::{FIELD_LIMIT, HeadLimits, HeadScanner, Scan};
 pub use host::{BadHost, Host, HostPattern};

@@ -52,6 +52,8 @@ statuses! {
     MethodNotAllowed = 405 "Method Not Allowed" "";
     /// 408.
     RequestTimeout = 408 "Request Timeout" "request timeout\n";
+    /// 411.
+    LengthRequired = 411 "Length Required" "length required\n";
     /// 413.
     ContentTooLarge = 413 "Content Too Large" "content too large\n";
     /// 414.

@@ -48,7 +48,7 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
     let servers = config
         .servers
         .iter()
-        .map(|server| builder.server(server, &services))
+        .map(|server| builder.server(server, &services, &realms))
         .collect();
     let Builder { errors, warnings, .. } = builder;
     match ConfigErrors::from_vec(errors) {
@@ -63,8 +63,8 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
     }
 }
 
-struct Builder<'c> {
-    config: &'c Config,
+pub(super) struct Builder<'c> {
+    pub(super) config: &'c Config,
     errors: Vec<ConfigError>,
     warnings: Vec<String>,
     /// The names of all groups of all group files: roles that exist.
@@ -114,6 +114,10 @@ impl<'c> Builder<'c> {
             anonymous: realm.anonymous.as_ref().map(|anonymous| anonymous.roles.clone()),
             nonce_lifetime: realm.digest.nonce_lifetime,
             session_timeout: realm.session_timeout,
+            form: realm.form.clone(),
+            tickets: realm.tickets.clone(),
+            origins: self.path_origins(realm),
+            query_names: self.query_names(realm),
             same_token_ok: realm.same_token_ok,
             ignore_authorization: realm.ignore_authorization_from_proxy,
             lenient_subprotocol_token: realm.lenient_subprotocol_token,
@@ -269,7 +273,12 @@ impl<'c> Builder<'c> {
         }
     }
 
-    fn server(&mut self, server: &config::Server, services: &BTreeMap<&str, Arc<Service>>) -> Server {
+    fn server(
+        &mut self,
+        server: &config::Server,
+        services: &BTreeMap<&str, Arc<Service>>,
+        realms: &BTreeMap<&str, Arc<Realm>>,
+    ) -> Server {
         let tls = server.certificate.as_ref().and_then(|file| {
             tls::server_config(self.bytes(file))
                 .map_err(|error| self.fault(file, None, error))
@@ -291,6 +300,13 @@ impl<'c> Builder<'c> {
                     to: Target::Service(Arc::clone(built)),
                 });
             }
+        }
+        for (path, to) in self.realm_paths(server, realms) {
+            routes.entry(path).or_default().push(Route {
+                host: None,
+                port: None,
+                to: Target::Realm(to),
+            });
         }
         for page in &self.config.pages {
             routes.entry(page.path.to_owned()).or_default().push(Route {

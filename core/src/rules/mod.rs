@@ -2,6 +2,7 @@
 //! that does not change; a reload makes another one.
 
 mod build;
+mod realm_path;
 mod route;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 pub(crate) use build::build;
+pub(crate) use realm_path::{PathKind, RealmPath};
 pub(crate) use route::Found;
 
 use crate::auth::realm::Realm;
@@ -61,6 +63,8 @@ pub(crate) struct Route {
 pub(crate) enum Target {
     Service(Arc<Service>),
     Page(Page),
+    /// A path that a realm answers itself.
+    Realm(RealmPath),
 }
 
 /// One service.

@@ -31,6 +31,10 @@ pub enum Close {
     TokenExpired,
     /// 3000 `session timeout`.
     SessionTimeout,
+    /// 3003 `logged out`.
+    LoggedOut,
+    /// 3003 `revoked`.
+    Revoked,
     /// 1001 `server shutting down`.
     ShuttingDown,
     /// 1001 `idle`.
@@ -56,6 +60,7 @@ impl Close {
     pub const fn code(self) -> u16 {
         match self {
             Self::TokenExpired | Self::SessionTimeout => 3000,
+            Self::LoggedOut | Self::Revoked => 3003,
             Self::ShuttingDown | Self::Idle => 1001,
             Self::SlowConsumer => 1013,
             Self::TooBig => 1009,
@@ -72,6 +77,8 @@ impl Close {
         match self {
             Self::TokenExpired => "token expired",
             Self::SessionTimeout => "session timeout",
+            Self::LoggedOut => "logged out",
+            Self::Revoked => "revoked",
             Self::ShuttingDown => "server shutting down",
             Self::Idle => "idle",
             Self::SlowConsumer => "slow consumer",

@@ -11,6 +11,7 @@ pub mod drain;
 pub mod echo;
 pub mod ephemeral;
 pub mod explain;
+pub mod form;
 pub mod head;
 pub mod jws;
 pub mod legs;
@@ -150,6 +151,30 @@ macro_rules! rows {
                 m18_a_client_that_never_reads_is_ended,
                 e17_the_end_of_a_socket_is_logged,
                 m18_a_client_that_answers_no_ping_is_ended,
+            ],
+            form: [
+                m35_a_form_login_begins_a_session,
+                m35_a_bad_password_is_the_page_with_401,
+                r16_a_login_needs_the_pages_field_and_cookie,
+                r16_a_foreign_or_missing_origin_cannot_log_in,
+                r11_the_page_is_not_fetched_from_elsewhere,
+                r16_other_bodies_are_refused,
+                r17_the_login_page_is_hardened,
+                r16_next_is_a_local_path,
+                r16_a_login_rotates_the_session,
+                r16_logout_closes_the_sockets,
+                r11_a_session_needs_an_origin,
+                r03_no_fallback_to_the_session,
+                r16_another_realms_session_is_absent,
+                r16_the_session_timeout_counts_from_the_login,
+                r16_an_unused_session_ends,
+                r16_sessions_are_limited,
+                r14_a_session_ends_with_its_user,
+                r02_realm_paths_know_their_methods,
+                r07_bodies_end_where_they_say,
+                r02_a_late_body_is_408,
+                r02_expect_continue_is_answered,
+                r16_forms_that_cannot_work_do_not_load,
             ],
             ephemeral: [
                 m36_a_signed_name_is_granted_until_it_expires,

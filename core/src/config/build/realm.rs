@@ -1,9 +1,11 @@
 //! Realms and their login modules.
 
+use std::time::Duration;
+
 use super::super::members::RSA_ALGORITHMS;
 use super::super::model::{
-    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Ephemeral, Flag, HmacHash,
-    Jwt, LoginModule, ModuleKind, Realm, Scheme, Users, Verification,
+    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Ephemeral, Flag, Form,
+    HmacHash, Jwt, LoginModule, ModuleKind, Realm, Scheme, Tickets, Users, Verification,
 };
 use super::super::syntax;
 use super::super::view::{Item, View};
@@ -11,6 +13,9 @@ use super::{Builder, NO_MEMBERS};
 
 /// The most secrets of one `ephemeral` module: each costs an HMAC per login, and a rotation needs two.
 const SECRETS_LIMIT: usize = 16;
+
+/// Longest life of a ticket: the time between asking for it and connecting with it.
+const LONGEST_TICKET: Duration = Duration::from_secs(30);
 
 impl Builder<'_, '_> {
     pub(super) fn realm(&mut self, name: &str, item: &Item<'_>) -> Option<Realm> {
@@ -50,6 +55,9 @@ impl Builder<'_, '_> {
                 .unwrap_or_else(|| vec![Carrier::Authorization]),
             anonymous,
             session_timeout: view.duration("sessionTimeout"),
+            origins: view.item("origins").map(|item| item.texts()),
+            form: self.form(&view, &modules),
+            tickets: self.tickets(&view),
             modules,
             same_token_ok: view.boolean("sameTokenOk"),
             ignore_authorization_from_proxy: view.boolean("ignoreAuthorizationFromProxy"),
@@ -57,6 +65,32 @@ impl Builder<'_, '_> {
             lenient_subprotocol_token: view.boolean("lenientSubprotocolToken"),
             compat: compat.unwrap_or_default(),
             place,
+        })
+    }
+
+    fn form(&mut self, realm: &View<'_>, modules: &[LoginModule]) -> Option<Form> {
+        let view = realm.object("form")?;
+        if !judge_passwords(modules) {
+            let message = "no login module judges passwords: nobody could log in here";
+            self.report.add(view.place(), message);
+        }
+        Some(Form {
+            path: view.text_or_default("path")?,
+            logout: view.text_or_default("logout")?,
+            cookie: view.text_or_default("cookie")?,
+        })
+    }
+
+    fn tickets(&mut self, realm: &View<'_>) -> Option<Tickets> {
+        let view = realm.object("tickets")?;
+        let lifetime = view.duration("lifetime")?;
+        if let Some(item) = view.item("lifetime").filter(|_| lifetime > LONGEST_TICKET) {
+            let message = "at most \"30 seconds\": a ticket is for one connection that is about to be made";
+            self.report.add(item.place(), message);
+        }
+        Some(Tickets {
+            path: view.text_or_default("path")?,
+            lifetime,
         })
     }
 
@@ -240,15 +274,10 @@ fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
         ModuleKind::Users(users) => users.digests.is_some(),
         ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => false,
     });
-    let basic = modules.iter().any(|module| match &module.kind {
-        ModuleKind::Users(users) => users.passwords.is_some(),
-        ModuleKind::Ephemeral(_) => true,
-        ModuleKind::Jwt(_) => false,
-    });
     let schemes = [
         (Scheme::Bearer, bearer),
         (Scheme::Digest, digest),
-        (Scheme::Basic, basic),
+        (Scheme::Basic, judge_passwords(modules)),
     ];
     let wanted = schemes.into_iter().filter(|(_, wanted)| *wanted);
     wanted
@@ -257,4 +286,13 @@ fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
             application_prefix: false,
         })
         .collect()
+}
+
+/// Says whether some module judges a user and a password.
+fn judge_passwords(modules: &[LoginModule]) -> bool {
+    modules.iter().any(|module| match &module.kind {
+        ModuleKind::Users(users) => users.passwords.is_some(),
+        ModuleKind::Ephemeral(_) => true,
+        ModuleKind::Jwt(_) => false,
+    })
 }

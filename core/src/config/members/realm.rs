@@ -31,9 +31,13 @@ pub(super) static REALM: &[Row] = &[
         "Longest life of a socket that is not renewed",
     ),
     later("renewal", "Path that renews a socket"),
-    later("origins", "Who may use the realm's own paths"),
-    later("form", "HTML form login"),
-    later("tickets", "One-time tickets"),
+    row(
+        "origins",
+        list(&ORIGIN_NAME),
+        "Origins that may use the realm's own paths; default those that all its services allow",
+    ),
+    row("form", Kind::Object(FORM), "HTML form login"),
+    row("tickets", Kind::Object(TICKETS), "One-time tickets"),
     later("acrValues", "What a second factor's challenge asks for"),
     row("loginModules", some(&MODULE_OBJECT), "The login chain").required(),
     row(
@@ -72,6 +76,27 @@ static DIGEST: &[Row] = &[
 static DIGEST_WORD: Kind = Kind::Word(&[Word::built("SHA-256"), Word::built("MD5")]);
 
 static ANONYMOUS: &[Row] = &[row("roles", list(&ROLE_NAME), "Roles besides Anonymous").or("[]")];
+
+static FORM: &[Row] = &[
+    row("path", Kind::Text(&PATH), "Where the login page is").or("\"/login\""),
+    row("logout", Kind::Text(&PATH), "Where a POST ends the session").or("\"/logout\""),
+    row(
+        "cookie",
+        Kind::Text(&SESSION_COOKIE),
+        "The session's cookie; its name begins with __Host-",
+    )
+    .or("\"__Host-session\""),
+];
+
+static TICKETS: &[Row] = &[
+    row("path", Kind::Text(&PATH), "Where a POST makes a ticket").or("\"/ticket\""),
+    row(
+        "lifetime",
+        Kind::Duration { min: 1_000 },
+        "How long a ticket waits to be used, at most 30 seconds",
+    )
+    .or("\"30 seconds\""),
+];
 
 static COMPAT: &[Row] = &[
     row("kaazing403", Kind::Boolean, "403 where a login fails").or("false"),

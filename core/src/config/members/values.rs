@@ -64,6 +64,10 @@ pub(super) static ACCEPT: Format = Format {
     check: |text| address::accept(text).map(|_| ()),
     pattern: "^(wss?://[^/?#]+)?/[^?#]*$",
 };
+pub(super) static SESSION_COOKIE: Format = Format {
+    check: syntax::session_cookie,
+    pattern: "^__Host-[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+};
 pub(super) static CARRIER: Format = Format {
     check: |text| syntax::carrier(text).map(|_| ()),
     pattern: "^(authorization|(header|query|cookie|subprotocol):.+)$",

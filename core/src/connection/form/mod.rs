@@ -1,0 +1,288 @@
+//! Login by an HTML form (R16): the page, what it sends, and the way out.
+
+mod next;
+mod page;
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use self::next::local_path;
+use self::page::{POLICY, Page};
+use super::Connection;
+use super::answer::Asked;
+use super::check::Purpose;
+use super::head::Refusal;
+use super::paths::session_cookie;
+use crate::auth::present::Credential;
+use crate::auth::realm::Realm;
+use crate::entropy::Label;
+use crate::gateway::Proof;
+use crate::http::cookie::cookies;
+use crate::http::{Reply, RequestHead, Status, form_fields};
+use crate::reason::Reason;
+use crate::secret::{Secret, constant_time_eq};
+use crate::time::Now;
+
+/// The content type of a form's fields.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The cookie that a page's `csrf` field belongs to. Its name keeps other hosts from setting it.
+const CSRF_COOKIE: &str = "__Host-csrf";
+
+/// Bytes of the csrf cookie before they are encoded.
+const CSRF_BYTES: usize = 32;
+
+/// What every cookie of ours has. `Lax` is enough, since the Origin decides (R16), and lets who comes
+/// by a link from elsewhere find the session.
+const COOKIE_FLAGS: &str = "; Secure; HttpOnly; SameSite=Lax; Path=/";
+
+/// A login that a page has sent, or is sending.
+pub(super) struct Submission {
+    realm: Arc<Realm>,
+    /// The session that the browser has, which the login replaces.
+    session: Option<Secret<Vec<u8>>>,
+    /// The page's cookie.
+    cookie: Option<String>,
+    /// Where the login leads to.
+    next: String,
+}
+
+impl fmt::Debug for Submission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submission")
+            .field("realm", &self.realm.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Submission {
+    /// Takes what the head of a login holds.
+    ///
+    /// # Errors
+    /// 415 for another content type than that of forms.
+    pub(super) fn new(head: &RequestHead, realm: &Arc<Realm>) -> Result<Self, Refusal> {
+        if !has_content_type(head, FORM) {
+            return Err((Reply::closing(Status::UnsupportedMediaType), Reason::BadRequest));
+        }
+        Ok(Self {
+            realm: Arc::clone(realm),
+            session: session_cookie(head, realm),
+            cookie: csrf_cookie(head),
+            next: "/".to_owned(),
+        })
+    }
+}
+
+/// The fields of the form, each at most once.
+#[derive(Default)]
+struct Fields {
+    username: Option<Zeroizing<Vec<u8>>>,
+    password: Option<Zeroizing<Vec<u8>>>,
+    csrf: Option<Zeroizing<Vec<u8>>>,
+    next: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Fields {
+    fn read(body: &[u8]) -> Option<Self> {
+        let mut fields = Self::default();
+        for (name, value) in form_fields(body) {
+            let field = match name.as_slice() {
+                b"username" => &mut fields.username,
+                b"password" => &mut fields.password,
+                b"csrf" => &mut fields.csrf,
+                b"next" => &mut fields.next,
+                _ => continue,
+            };
+            if field.replace(value).is_some() {
+                return None;
+            }
+        }
+        Some(fields)
+    }
+}
+
+impl Connection {
+    /// Answers with the login page.
+    pub(super) fn login_page(&self, head: &RequestHead, realm: &Realm) -> Reply {
+        let next = head
+            .target()
+            .params()
+            .find(|param| param.name.as_ref() == b"next");
+        let next = next.map_or_else(|| "/".to_owned(), |param| local_path(param.value.expose(), realm));
+        // A second tab must not make the first one's field worthless.
+        let known = csrf_cookie(head);
+        let cookie = known.clone().unwrap_or_else(|| {
+            let fresh = self.gateway().entropy().bytes::<CSRF_BYTES>(Label::CsrfCookie);
+            URL_SAFE_NO_PAD.encode(fresh)
+        });
+        let reply = self.page_with(Reply::new(Status::Ok), realm, &cookie, &next, false);
+        match known {
+            Some(_) => reply,
+            None => reply.field("Set-Cookie", format!("{CSRF_COOKIE}={cookie}{COOKIE_FLAGS}")),
+        }
+    }
+
+    fn page_with(&self, reply: Reply, realm: &Realm, cookie: &str, next: &str, failed: bool) -> Reply {
+        let page = Page {
+            realm: &realm.challenges.realm,
+            action: realm.form.as_ref().map_or("", |form| form.path.as_str()),
+            csrf: &self.csrf_field(realm, cookie),
+            next,
+            failed,
+        };
+        let reply = reply
+            .content("text/html; charset=utf-8", page.html().into_bytes())
+            .field("Content-Security-Policy", POLICY.as_str())
+            // With `no-referrer` the form's own POST would carry `Origin: null` (R17).
+            .field("Referrer-Policy", "same-origin");
+        self.hardened(no_store(reply))
+    }
+
+    /// Returns the value of the `csrf` field that belongs to `cookie`.
+    fn csrf_field(&self, realm: &Realm, cookie: &str) -> String {
+        let message = format!("{}\0{cookie}", realm.name);
+        let field: [u8; 32] = self
+            .gateway()
+            .entropy()
+            .tagged(Label::CsrfField, message.as_bytes());
+        URL_SAFE_NO_PAD.encode(field)
+    }
+
+    /// Begins the check of a login whose fields are here.
+    pub(super) fn log_in(&mut self, now: Now, asked: Asked, mut submission: Submission, body: &[u8]) {
+        let Some(fields) = Fields::read(body) else {
+            return self.answer(
+                now,
+                &asked,
+                Reply::closing(Status::BadRequest),
+                Reason::BadRequest,
+            );
+        };
+        let genuine = submission.cookie.as_ref().is_some_and(|cookie| {
+            let expected = self.csrf_field(&submission.realm, cookie);
+            let sent = fields.csrf.as_ref().map_or(&[][..], |sent| sent.as_slice());
+            constant_time_eq(expected.as_bytes(), sent)
+        });
+        if !genuine {
+            return self.answer(now, &asked, Reply::closing(Status::Forbidden), Reason::BadOrigin);
+        }
+        if let Some(next) = &fields.next {
+            submission.next = local_path(next, &submission.realm);
+        }
+        let text = |field: Option<Zeroizing<Vec<u8>>>| {
+            let bytes = field.unwrap_or_default();
+            str::from_utf8(&bytes).map(str::to_owned).ok()
+        };
+        let (Some(user), Some(password)) = (text(fields.username), text(fields.password)) else {
+            let reply = Reply::closing(Status::BadRequest);
+            return self.answer(now, &asked, reply, Reason::MalformedCredential);
+        };
+        let credential = Credential::Basic {
+            user,
+            password: Secret::new(password.into_bytes()),
+        };
+        let realm = Arc::clone(&submission.realm);
+        self.prove(
+            now,
+            asked,
+            &realm,
+            (credential, false),
+            Purpose::Login(Box::new(submission)),
+        );
+    }
+
+    /// Begins a session, and leads to where the user wanted to go.
+    pub(super) fn logged_in(&mut self, now: Now, mut asked: Asked, submission: &Submission, proof: Proof) {
+        let realm = &submission.realm;
+        let Some(form) = &realm.form else {
+            let reply = Reply::closing(Status::InternalServerError);
+            return self.answer(now, &asked, reply, Reason::Internal);
+        };
+        asked.subject = proof.grant.subject().map(str::to_owned);
+        let id = self.gateway().sessions().open(
+            self.gateway().entropy(),
+            realm,
+            proof,
+            submission.session.as_ref().map(|id| id.expose().as_slice()),
+            self.rules.limits.sessions,
+            now,
+        );
+        let session = Zeroizing::new(format!("{}={}{COOKIE_FLAGS}", form.cookie, id.expose()));
+        let reply = Reply::new(Status::SeeOther)
+            .field("Location", &submission.next)
+            .field("Set-Cookie", session.as_str())
+            .field("Set-Cookie", cleared(CSRF_COOKIE));
+        let reply = self.hardened(no_store(reply));
+        self.answer(now, &asked, reply, Reason::Granted);
+    }
+
+    /// Answers a login that failed with the page, and with a challenge at which no browser opens a
+    /// prompt of its own.
+    pub(super) fn login_failed(&self, submission: &Submission) -> Reply {
+        let realm = &submission.realm;
+        let cookie = submission.cookie.as_deref().unwrap_or_default();
+        let reply = Reply::new(Status::Unauthorized).field("WWW-Authenticate", realm.challenges.form());
+        self.page_with(reply, realm, cookie, &submission.next, true)
+    }
+
+    /// Ends a session and its sockets.
+    pub(super) fn log_out(
+        &mut self,
+        now: Now,
+        mut asked: Asked,
+        realm: &Realm,
+        session: Option<&Secret<Vec<u8>>>,
+    ) {
+        let gateway = self.gateway();
+        let ended = session.and_then(|id| {
+            gateway
+                .sessions()
+                .close(gateway.entropy(), id.expose(), &realm.name, now)
+        });
+        asked.subject = ended
+            .as_ref()
+            .and_then(|proof| proof.grant.subject().map(str::to_owned));
+        let (path, cookie) = realm
+            .form
+            .as_ref()
+            .map_or(("/", ""), |form| (form.path.as_str(), form.cookie.as_str()));
+        let reply = Reply::new(Status::SeeOther)
+            .field("Location", path)
+            .field("Set-Cookie", cleared(cookie));
+        let reply = self.hardened(no_store(reply));
+        self.answer(now, &asked, reply, Reason::Granted);
+    }
+}
+
+/// Keeps every cache from keeping a copy.
+fn no_store(reply: Reply) -> Reply {
+    reply.field("Cache-Control", "no-store")
+}
+
+/// Says whether the content of `head` is of this type, parameters aside, and not encoded.
+pub(super) fn has_content_type(head: &RequestHead, wanted: &str) -> bool {
+    let Ok(Some(value)) = head.fields().single("content-type") else {
+        return false;
+    };
+    let name = value.split(';').next().unwrap_or_default().trim_ascii();
+    name.eq_ignore_ascii_case(wanted) && !head.fields().has("content-encoding")
+}
+
+/// Returns the csrf cookie, if there is one and it can be one of ours.
+fn csrf_cookie(head: &RequestHead) -> Option<String> {
+    let mut found = cookies(head.fields(), CSRF_COOKIE);
+    let (Some(value), None) = (found.next(), found.next()) else {
+        return None;
+    };
+    let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
+    let text = str::from_utf8(value).ok()?;
+    (bytes.len() == CSRF_BYTES).then(|| text.to_owned())
+}
+
+fn cleared(cookie: &str) -> String {
+    format!("{cookie}={COOKIE_FLAGS}; Max-Age=0")
+}

@@ -1,0 +1,221 @@
+//! Tickets (B1): one connection each, within seconds, for whom and where they were made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::proof::Proof;
+use super::sockets;
+use crate::entropy::{Entropy, Label};
+use crate::http::Origin;
+use crate::reason::Reason;
+use crate::secret::Secret;
+use crate::time::{Deadline, Moment, Now};
+
+/// Unspent tickets of one identity: a page that opens its sockets at once needs a few, nobody needs
+/// more before the first is used.
+pub(crate) const TICKETS_PER_IDENTITY: usize = 16;
+
+/// Spent tickets that are remembered until they would have ended: enough to tell a replay in the log,
+/// and nothing else depends on it.
+const REMEMBERED: usize = 10_000;
+
+/// What the table knows a ticket by: its HMAC, so that a copy of the table opens no door.
+type Key = [u8; 32];
+
+/// What a ticket is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// The id of the server that made it.
+    pub(crate) server: Arc<str>,
+    /// The canonical path that it opens; without one every service of its realm.
+    pub(crate) endpoint: Option<String>,
+    /// The page that it was made for, if one asked.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// Where a ticket was presented.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The id of the server.
+    pub(crate) server: Arc<str>,
+    /// The canonical path.
+    pub(crate) path: String,
+    /// The page that asks, if one does.
+    pub(crate) origin: Option<Origin>,
+}
+
+impl Place {
+    /// No endpoint at all, on the server with the id `server`.
+    pub(crate) fn nowhere(server: &Arc<str>) -> Self {
+        Self {
+            server: Arc::clone(server),
+            path: String::new(),
+            origin: None,
+        }
+    }
+}
+
+impl Bound {
+    fn fits(&self, place: &Place) -> bool {
+        self.server == place.server
+            && self
+                .endpoint
+                .as_ref()
+                .is_none_or(|endpoint| *endpoint == place.path)
+            && (self.origin.is_none() || self.origin == place.origin)
+    }
+}
+
+struct Ticket {
+    proof: Proof,
+    bound: Bound,
+    ends: Deadline,
+}
+
+/// Why no ticket was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoTicket {
+    /// Who asks cannot be told from others: there is nobody to bind it to.
+    Nobody,
+    /// There are enough unspent ones; one of them ends after this time.
+    Enough(Duration),
+}
+
+/// All tickets of a gateway.
+#[derive(Default)]
+pub(crate) struct Tickets(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    unspent: BTreeMap<Key, Ticket>,
+    per_identity: BTreeMap<sockets::Key, usize>,
+    /// Tickets that were used and would not be over yet: their second use is told apart in the log.
+    spent: BTreeSet<Key>,
+    /// Both kinds, the first to end first.
+    by_end: BTreeSet<(Moment, Key)>,
+}
+
+impl fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tickets")
+    }
+}
+
+impl Tickets {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a ticket for `proof`, good for `lifetime`, and returns it.
+    ///
+    /// # Errors
+    /// There are `limit` unspent tickets, or [`TICKETS_PER_IDENTITY`] of this identity, or none may be
+    /// made at all.
+    pub(crate) fn make(
+        &self,
+        entropy: &Entropy,
+        proof: Proof,
+        bound: Bound,
+        lifetime: Duration,
+        limit: usize,
+        now: Now,
+    ) -> Result<Secret<String>, NoTicket> {
+        let identity = proof.grant.identity.as_ref().and_then(sockets::key);
+        let identity = identity.ok_or(NoTicket::Nobody)?;
+        let mut table = self.lock();
+        table.purge(now);
+        let own = table.per_identity.get(&identity).copied().unwrap_or(0);
+        if own >= TICKETS_PER_IDENTITY || table.unspent.len() >= limit {
+            let first = table.by_end.first().map_or(now.at, |(end, _)| *end);
+            return Err(NoTicket::Enough(first.since(now.at)));
+        }
+        let ticket = Secret::new(URL_SAFE_NO_PAD.encode(entropy.bytes::<32>(Label::Ticket)));
+        let key = key(entropy, ticket.expose().as_bytes());
+        let ends = Deadline::after(lifetime, now);
+        table.per_identity.insert(identity, own + 1);
+        table.by_end.insert((ends.at, key));
+        table.unspent.insert(key, Ticket { proof, bound, ends });
+        Ok(ticket)
+    }
+
+    /// Uses a ticket of `realm` at `place`, up: whatever comes of it, it is spent.
+    ///
+    /// # Errors
+    /// Why it is worth nothing.
+    pub(crate) fn spend(
+        &self,
+        entropy: &Entropy,
+        ticket: &[u8],
+        realm: &str,
+        place: &Place,
+        now: Now,
+    ) -> Result<Proof, Reason> {
+        let key = key(entropy, ticket);
+        let taken = {
+            let mut table = self.lock();
+            let taken = table.take(&key);
+            if taken.is_none() && table.spent.contains(&key) {
+                return Err(Reason::Replayed);
+            }
+            taken
+        };
+        let ticket = taken.ok_or(Reason::UnknownKey)?;
+        let identity = ticket.proof.grant.identity.as_ref();
+        if identity.is_none_or(|identity| &*identity.realm != realm) {
+            return Err(Reason::UnknownKey);
+        }
+        if ticket.ends.is_due(now) {
+            return Err(Reason::Expired);
+        }
+        if !ticket.bound.fits(place) {
+            return Err(Reason::WrongAudience);
+        }
+        Ok(ticket.proof)
+    }
+}
+
+impl Table {
+    /// Takes a ticket out of the unspent ones, and remembers it while there is room to.
+    fn take(&mut self, key: &Key) -> Option<Ticket> {
+        let ticket = self.forget(key)?;
+        if self.spent.len() < REMEMBERED {
+            self.spent.insert(*key);
+        } else {
+            self.by_end.remove(&(ticket.ends.at, *key));
+        }
+        Some(ticket)
+    }
+
+    fn forget(&mut self, key: &Key) -> Option<Ticket> {
+        let ticket = self.unspent.remove(key)?;
+        let identity = ticket.proof.grant.identity.as_ref().and_then(sockets::key);
+        if let Some(identity) = identity
+            && let Some(count) = self.per_identity.get_mut(&identity)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.per_identity.remove(&identity);
+            }
+        }
+        Some(ticket)
+    }
+
+    fn purge(&mut self, now: Now) {
+        while let Some((end, key)) = self.by_end.first().copied()
+            && end <= now.at
+        {
+            self.by_end.pop_first();
+            self.spent.remove(&key);
+            self.forget(&key);
+        }
+    }
+}
+
+fn key(entropy: &Entropy, ticket: &[u8]) -> Key {
+    entropy.tagged(Label::TicketKey, ticket)
+}
