@@ -183,7 +183,9 @@ impl Material {
     /// An upgrade request; each `number` has a token of its own.
     fn request(&self, number: u32) -> Vec<u8> {
         let now = UnixTime::new(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default());
-        let token = Token::new("alice", now).claim("jti", number.to_string()).signed(&self.signer);
+        let token = Token::new("alice", now)
+            .claim("jti", number.to_string())
+            .signed(&self.signer);
         upgrade("/echo").bearer(&token).bytes()
     }
 

@@ -14,6 +14,7 @@ use crate::auth::realm::Realm;
 use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
+use crate::gateway::StepUp;
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
@@ -47,6 +48,8 @@ struct Wished {
     accept: String,
     protocols: Vec<String>,
     marker: Marker,
+    /// The factors that were passed before this one.
+    passed: Option<Box<StepUp>>,
 }
 
 impl Connection {
@@ -56,22 +59,24 @@ impl Connection {
             service,
             accept,
             presentation,
+            passed,
         } = wish;
         let wished = Wished {
             service: Arc::clone(&service),
             accept,
             protocols: presentation.protocols,
             marker: presentation.marker,
+            passed,
         };
-        let Some(realm) = &service.realm else {
+        let (Some(first), Some(realm)) = (&service.realm, asked.realm.as_ref().map(Arc::clone)) else {
             return self.decide(now, asked, wished, Grant::default());
         };
         let Some(presented) = presentation.presented else {
-            let Some(roles) = &realm.anonymous else {
-                let reply = self.unauthorized(now, realm, &asked, None, false);
+            let Some(roles) = realm.anonymous.as_ref().filter(|_| wished.passed.is_none()) else {
+                let reply = self.unauthorized(now, first, &asked, None, false);
                 return self.answer(now, &asked, reply, Reason::NoCredential);
             };
-            let grant = anonymous(realm, roles);
+            let grant = anonymous(&realm, roles);
             return self.decide(now, asked, wished, grant);
         };
         let checking = Checking {
@@ -79,7 +84,7 @@ impl Connection {
             asked,
             wish: wished,
             bearer: presented.scheme == Scheme::Bearer,
-            login: Login::new(Arc::clone(realm), presented.credential),
+            login: Login::new(realm, presented.credential),
             waiting: None,
             job: 0,
         };
@@ -187,10 +192,13 @@ impl Connection {
     }
 
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
-    fn decide(&mut self, now: Now, mut asked: Asked, wish: Wished, grant: Grant) {
-        let decided = if self.gateway().is_draining() {
+    fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, grant: Grant) {
+        let joined = if self.gateway().is_draining() {
             Err(self.draining())
         } else {
+            self.join_factors(now, &asked, &wish.service, wish.passed.take(), grant)
+        };
+        let decided = joined.and_then(|grant| {
             self.authorize(now, &wish.service, &grant, &asked)
                 .and_then(|()| choose(&wish))
                 .and_then(|protocol| {
@@ -200,12 +208,14 @@ impl Connection {
                         (reply, Reason::Throttled)
                     };
                     let counted = self.gateway().open_socket(&grant, limit).ok_or_else(too_many)?;
-                    Ok((protocol, counted))
+                    Ok((grant, protocol, counted))
                 })
-        };
+        });
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
-            Ok((protocol, counted)) => {
+            Ok((grant, protocol, counted)) => {
+                // Who it is, is said by the first realm, whichever was the last.
+                asked.realm = wish.service.realm.as_ref().map(Arc::clone);
                 asked.subject = grant.subject().map(str::to_owned);
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
@@ -230,7 +240,7 @@ fn anonymous(realm: &Realm, roles: &[String]) -> Grant {
 
 impl Connection {
     /// The answer that asks for a credential. `stale`: one was right but for its nonce.
-    fn unauthorized(
+    pub(super) fn unauthorized(
         &self,
         now: Now,
         realm: &Realm,
@@ -245,18 +255,20 @@ impl Connection {
     /// The answer to a credential that is not good.
     fn refusal(&self, now: Now, checking: &Checking, refused: Refused) -> Reply {
         let asked = &checking.asked;
-        let Some(realm) = &asked.realm else {
+        // Who fails at a further factor begins anew, whatever that factor's challenge would say.
+        let Some(realm) = &checking.wish.service.realm else {
             return Reply::closing(Status::InternalServerError);
         };
+        let stale = refused.is_stale() && checking.wish.passed.is_none();
         // Who is to repeat the request with another nonce has to be told which.
-        if refused.claims_alone || (realm.failure_is_403 && !refused.is_stale()) {
+        if refused.claims_alone || (realm.failure_is_403 && !stale) {
             return Reply::new(Status::Forbidden);
         }
         let error = checking.bearer.then(|| BearerError {
             description: description(refused.reason),
             ..BearerError::INVALID_TOKEN
         });
-        self.unauthorized(now, realm, asked, error, refused.is_stale())
+        self.unauthorized(now, realm, asked, error, stale)
     }
 
     /// Compares what the service requires with what was granted.

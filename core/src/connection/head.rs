@@ -6,6 +6,7 @@ use super::answer::Asked;
 use super::{Connection, State};
 use crate::auth::present::{Conflict, Presentation, present};
 use crate::config::{CONTENT_SECURITY_POLICY, Page};
+use crate::gateway::StepUp;
 use crate::http::{FieldError, HeadError, Method, Origin, Reply, RequestHead, Scan, Status, upgrade};
 use crate::note::RequestId;
 use crate::reason::Reason;
@@ -28,6 +29,8 @@ pub(super) struct SocketWish {
     pub(super) service: Arc<Service>,
     pub(super) accept: String,
     pub(super) presentation: Presentation,
+    /// The factors that the client passed before this one.
+    pub(super) passed: Option<Box<StepUp>>,
 }
 
 impl Connection {
@@ -120,7 +123,7 @@ impl Connection {
     /// Judges a complete head: everything of R1 that needs no credential work.
     pub(super) fn judge(&mut self, now: Now, head: RequestHead, request: RequestId) {
         let mut asked = Asked::new(request, &head);
-        match self.wish(&head, &mut asked) {
+        match self.wish(now, &head, &mut asked) {
             Ok(Wish::Health) => {
                 let (reply, reason) = if self.gateway().is_draining() {
                     (Reply::new(Status::ServiceUnavailable), Reason::Draining)
@@ -141,7 +144,7 @@ impl Connection {
         }
     }
 
-    fn wish(&self, head: &RequestHead, asked: &mut Asked) -> Result<Wish, Refusal> {
+    fn wish(&self, now: Now, head: &RequestHead, asked: &mut Asked) -> Result<Wish, Refusal> {
         let internal = || (Reply::closing(Status::InternalServerError), Reason::Internal);
         let server = self.server().ok_or_else(internal)?;
         let local_port = self.peer.local.port();
@@ -185,7 +188,11 @@ impl Connection {
         if !head.wants_websocket() {
             return Err((Reply::upgrade_required(), Reason::BadUpgrade));
         }
-        let lenient = service
+        let passed = self.passed_factors(now, head, &service)?;
+        asked.realm = service
+            .factor(passed.as_ref().map_or(0, |passed| passed.next))
+            .map(Arc::clone);
+        let lenient = asked
             .realm
             .as_ref()
             .is_some_and(|realm| realm.lenient_subprotocol_token);
@@ -204,7 +211,7 @@ impl Connection {
             return Err((reply, Reason::Disabled));
         }
         let protocols = std::mem::take(&mut *upgrade.protocols);
-        let presentation = match &service.realm {
+        let presentation = match &asked.realm {
             None => Presentation::of_protocols(protocols),
             Some(realm) => present(head, protocols, realm.ways(service.carriers.as_deref()))
                 .map_err(|conflict| Self::conflict(conflict, realm))?,
@@ -221,6 +228,7 @@ impl Connection {
             service,
             accept: upgrade.accept,
             presentation,
+            passed,
         })))
     }
 

@@ -6,6 +6,7 @@ mod close;
 mod contract;
 mod head;
 mod serve;
+mod stepup;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -101,7 +101,7 @@ impl Connection {
         grant: Grant,
         counted: OpenSocket,
     ) {
-        let session_timeout = rules.realm.as_ref().and_then(|realm| realm.session_timeout);
+        let session_timeout = rules.realms().filter_map(|realm| realm.session_timeout).min();
         let by_token = grant.expires.map(|deadline| (deadline, Close::TokenExpired));
         let by_session = session_timeout.map(|by| (Deadline::after(by, now), Close::SessionTimeout));
         let ends = [by_token, by_session]

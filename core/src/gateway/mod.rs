@@ -3,6 +3,7 @@
 mod admission;
 mod reload;
 mod sockets;
+mod stepups;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use rustls::ServerConfig;
 
 pub use admission::Admission;
 pub(crate) use sockets::OpenSocket;
+pub(crate) use stepups::StepUp;
 
 use crate::auth::grant::Grant;
 use crate::auth::nonces::Nonces;
@@ -84,6 +86,7 @@ pub struct Gateway {
     memory: Arc<Memory>,
     sockets: Arc<sockets::Sockets>,
     nonces: Nonces,
+    step_ups: stepups::StepUps,
     draining: AtomicBool,
 }
 
@@ -117,6 +120,7 @@ impl Gateway {
             memory: Memory::new(limits.message_memory),
             sockets: Arc::default(),
             nonces: Nonces::default(),
+            step_ups: stepups::StepUps::default(),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -221,6 +225,10 @@ impl Gateway {
 
     pub(crate) const fn nonces(&self) -> &Nonces {
         &self.nonces
+    }
+
+    pub(crate) const fn step_ups(&self) -> &stepups::StepUps {
+        &self.step_ups
     }
 
     pub(crate) const fn slots(&self) -> &Arc<Slots> {

@@ -15,11 +15,11 @@ pub(super) struct Sockets {
 }
 
 /// An identity, in an order of its own.
-type Key = (Arc<str>, Option<String>, usize, String);
+pub(super) type Key = (Arc<str>, Option<String>, usize, String);
 
 /// Returns the key of an identity that can be told from others: who has no subject, or came without
 /// a credential, is nobody in particular.
-fn key(identity: &Identity) -> Option<Key> {
+pub(super) fn key(identity: &Identity) -> Option<Key> {
     let (issuer, module) = match &identity.authority {
         Authority::Issuer(issuer) => (Some(issuer.clone()), 0),
         Authority::Module(index) => (None, *index),

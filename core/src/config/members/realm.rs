@@ -34,7 +34,11 @@ pub(super) static REALM: &[Row] = &[
     later("origins", "Who may use the realm's own paths"),
     later("form", "HTML form login"),
     later("tickets", "One-time tickets"),
-    later("acrValues", "What a second factor's challenge asks for"),
+    row(
+        "acrValues",
+        Kind::OneOrMany(&SCOPE_TOKEN),
+        "What the Bearer challenge asks for where the realm is a further factor",
+    ),
     row("loginModules", some(&MODULE_OBJECT), "The login chain").required(),
     row(
         "sameTokenOk",

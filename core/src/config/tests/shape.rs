@@ -90,8 +90,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
         ("/realms/demo/origins", "realms.demo.origins"),
         ("/realms/demo/form", "realms.demo.form"),
         ("/realms/demo/tickets", "realms.demo.tickets"),
-        ("/realms/demo/acrValues", "realms.demo.acrValues"),
-        ("/services/echo/stepUpLifetime", "services.echo.stepUpLifetime"),
         ("/services/echo/singleUse", "services.echo.singleUse"),
         ("/services/echo/firstMessage", "services.echo.firstMessage"),
         ("/services/echo/acceptThenClose", "services.echo.acceptThenClose"),
@@ -118,14 +116,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
         jwks,
         path,
         "not available in this version",
-    );
-    let realms = refused(&[
-        ("/services/echo/realm", json!(["demo", "other"])),
-        ("/realms/other", good()["realms"]["demo"].clone()),
-    ]);
-    assert_eq!(
-        realms,
-        ["services.echo.realm: more than one realm: not available in this version"]
     );
 }
 
