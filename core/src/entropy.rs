@@ -35,6 +35,8 @@ pub enum Label {
     DigestOpaque,
     /// The random part of a masked or fresh key inside the process.
     ProcessKey,
+    /// Whose failures are counted behind a shared address.
+    Throttle,
 }
 
 impl Label {
@@ -47,6 +49,7 @@ impl Label {
             Self::NonceSalt => b"nonce-salt\0",
             Self::DigestOpaque => b"digest-opaque\0",
             Self::ProcessKey => b"process-key\0",
+            Self::Throttle => b"throttle\0",
         }
     }
 }

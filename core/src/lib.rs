@@ -11,7 +11,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `ops` | what programs share: command line, log lines, the demo |
+//! | `ops` | what programs share: command line, log lines, the demo, explanations |
 //! | [`connection`] | one socket's life, one file per state |
 //! | [`gateway`] | what all connections share: admission, budgets, reload, shutdown |
 //! | `service` | what stands behind the door: one file per service |
@@ -23,7 +23,7 @@
 //! | [`config`] | the configuration file, with a place for every error |
 //! | [`http`] | request heads, targets, origins, answers |
 //! | `tls`, `budget`, `bell`, `legs`, `buffer`, `timers` | what the machine is made of |
-//! | [`job`], [`leg`], [`reason`], [`secret`], [`entropy`], [`time`] | plain data |
+//! | [`job`], [`leg`], [`reason`], [`secret`], [`entropy`], [`time`], [`trace`] | plain data |
 
 pub mod auth;
 pub mod config;
@@ -39,6 +39,7 @@ pub mod reason;
 pub mod secret;
 pub mod service;
 pub mod time;
+pub mod trace;
 pub mod ws;
 
 mod authz;

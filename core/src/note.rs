@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::ConfigErrors;
 use crate::reason::Reason;
+use crate::trace::Trace;
 
 /// The id of one request, the same in its `decision` and its `closed` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,8 @@ pub struct Decision {
     pub peer: SocketAddr,
     /// The id of the request.
     pub request: RequestId,
+    /// How far it came; not a part of the log line.
+    pub trace: Trace,
 }
 
 /// One ended socket.

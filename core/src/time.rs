@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// Time since the gateway's epoch on a clock that never steps backwards: plain data, so that
 /// tests and fuzzers can write it down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +48,13 @@ impl UnixTime {
     /// The time `seconds` whole seconds after 1970-01-01T00:00:00Z.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
+    }
+
+    /// Reads a time as RFC 3339 section 5.6 writes it; `None` if it is none, or before 1970.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let date = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let nanos = u64::try_from(date.unix_timestamp_nanos()).ok()?;
+        Some(Self(Duration::from_nanos(nanos)))
     }
 
     /// Returns the whole seconds since 1970-01-01T00:00:00Z.

@@ -257,6 +257,41 @@ fn hash_reads_one_line_and_prints_one_argon2id_string() {
 }
 
 #[test]
+fn explain_prints_each_check_and_the_answer_and_is_done() {
+    let config = ConfigFile::echo_on("127.0.0.1:0");
+    let ask = |options: &[&str], head: &[u8]| {
+        let option = config.option();
+        let args = [&["explain", option.as_str()], options].concat();
+        let mut child = program(&args).stdin(Stdio::piped()).spawn().unwrap();
+        // A program that refuses its options ends without reading.
+        let _ = child.stdin.take().unwrap().write_all(head);
+        said(&child.wait_with_output().unwrap())
+    };
+    let options = [
+        "--server",
+        "edge",
+        "--peer=2001:db8::1",
+        "--at",
+        "1994-11-06T08:49:37Z",
+    ];
+    let (code, out, err) = ask(&options, b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.starts_with("limits passed\nframing passed\nhost passed\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("\nupgrade refused:bad_upgrade\navailable not_reached\n"),
+        "{out}"
+    );
+    assert!(out.contains("\n\nHTTP/1.1 426 Upgrade Required\r\n"), "{out}");
+    assert!(out.contains("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), "{out}");
+    let (code, out, err) = ask(&["--server", "egde"], b"");
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("did you mean \"edge\"?"), "{err}");
+}
+
+#[test]
 fn schema_help_and_version_go_to_standard_output() {
     for (command, part) in [
         ("schema", "\"$schema\""),

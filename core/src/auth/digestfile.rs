@@ -26,6 +26,13 @@ struct Entry {
     algorithm: DigestAlgorithm,
 }
 
+/// What one line says.
+struct Line<'a> {
+    name: &'a str,
+    algorithm: DigestAlgorithm,
+    digest: Secret<Vec<u8>>,
+}
+
 impl DigestFile {
     /// Reads a digest file of the realm whose challenge says `realm`. Blank lines and those that
     /// start with `#` are skipped, spaces around a line and CR LF do not matter.
@@ -41,21 +48,21 @@ impl DigestFile {
         let mut arena = Vec::with_capacity(bytes.len());
         let mut entries = Vec::new();
         let mut faults = Vec::new();
-        for (line, text) in lines(bytes, MAX_LINE_BYTES) {
+        for (number, text) in lines(bytes, MAX_LINE_BYTES) {
             match text.and_then(|text| read_line(text, realm)) {
                 Ok(None) => {}
-                Ok(Some((name, algorithm, digest))) => {
+                Ok(Some(line)) => {
                     // The bounds on file and name make these casts exact.
                     let entry = Entry {
                         start: arena.len() as u32,
-                        name: name.len() as u16,
-                        algorithm,
+                        name: line.name.len() as u16,
+                        algorithm: line.algorithm,
                     };
-                    arena.extend_from_slice(name.as_bytes());
-                    arena.extend_from_slice(digest.expose());
-                    entries.push((entry, line));
+                    arena.extend_from_slice(line.name.as_bytes());
+                    arena.extend_from_slice(line.digest.expose());
+                    entries.push((entry, number));
                 }
-                Err(fault) => faults.push(LineError::new(line, fault)),
+                Err(fault) => faults.push(LineError::new(number, fault)),
             }
             if faults.len() >= MAX_FAULTS {
                 return Err(faults);
@@ -117,10 +124,7 @@ fn key(arena: &[u8], entry: Entry) -> (&[u8], DigestAlgorithm) {
 }
 
 /// Reads one line. The realm may hold colons, the others cannot.
-fn read_line<'a>(
-    text: &'a str,
-    realm: &str,
-) -> Result<Option<(&'a str, DigestAlgorithm, Secret<Vec<u8>>)>, Fault> {
+fn read_line<'a>(text: &'a str, realm: &str) -> Result<Option<Line<'a>>, Fault> {
     if text.is_empty() || text.starts_with('#') {
         return Ok(None);
     }
@@ -137,7 +141,11 @@ fn read_line<'a>(
         .into_iter()
         .find(|algorithm| algorithm.length() == digest.expose().len())
         .ok_or(Fault::BadDigest)?;
-    Ok(Some((name, algorithm, digest)))
+    Ok(Some(Line {
+        name,
+        algorithm,
+        digest,
+    }))
 }
 
 #[cfg(test)]

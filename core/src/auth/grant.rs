@@ -120,7 +120,7 @@ mod tests {
             assert_eq!(joined.roles, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
             assert_eq!(joined.scopes.len(), 2);
             assert_eq!(joined.expires.map(|end| end.unix.as_secs()), least);
-            assert_eq!(&*joined.identity.unwrap().realm, "a");
+            assert!(joined.identity.is_some_and(|identity| &*identity.realm == "a"));
         }
     }
 

@@ -250,7 +250,7 @@ impl fmt::Debug for KeySet {
     }
 }
 
-const PEM_MARK: &[u8] = b"-----BEGIN ";
+pub(super) const PEM_MARK: &[u8] = b"-----BEGIN ";
 
 /// Reads one member of `keys`: its `kid` and the key.
 fn read_jwk(value: &Value, rsa_algorithms: &[Algorithm]) -> Result<(Option<String>, Key), Skip> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Map;
 
 use super::chain::{Chain, ChainVerdict, Outcome};
+use super::ephemeral;
 use super::grant::{Authority, EVERYONE, Grant, Identity};
 use super::is_reserved_role;
 use super::jwt::{self, Token, Verified};
@@ -48,6 +49,7 @@ struct Passed {
 enum By {
     Password { user: String },
     Token(Box<Verified>),
+    Ephemeral(ephemeral::Verified),
 }
 
 /// A password to compare, away from the IO path.
@@ -144,8 +146,21 @@ impl Login {
                     }
                     Err(outcome) => outcome,
                 },
+                (Module::Ephemeral(ephemeral), Credential::Basic { user, password }) => {
+                    match ephemeral.judge(user, password.expose(), now.unix) {
+                        Ok(verified) => {
+                            self.passed.push(Passed {
+                                module: self.next,
+                                by: By::Ephemeral(verified),
+                            });
+                            Outcome::Success
+                        }
+                        Err(reason) => Outcome::Failure(reason),
+                    }
+                }
                 (Module::Users(_), Credential::Token(_))
-                | (Module::Jwt(_), Credential::Basic { .. } | Credential::Digest(_)) => {
+                | (Module::Jwt(_), Credential::Basic { .. } | Credential::Digest(_))
+                | (Module::Ephemeral(_), Credential::Digest(_) | Credential::Token(_)) => {
                     Outcome::Ignored(None)
                 }
             };
@@ -225,16 +240,16 @@ impl Login {
                         grant.claims = verified.claims;
                     }
                     if let Some(expires) = verified.expires {
-                        let deadline = Deadline::at_unix(expires, now);
-                        grant.expires = Some(match grant.expires {
-                            Some(other) if other.unix <= deadline.unix => other,
-                            Some(_) | None => deadline,
-                        });
+                        ends_by(&mut grant, Deadline::at_unix(expires, now));
                     }
                     let authority = verified
                         .issuer
                         .map_or(Authority::Module(module), Authority::Issuer);
                     (authority, verified.subject)
+                }
+                By::Ephemeral(verified) => {
+                    ends_by(&mut grant, Deadline::at_unix(verified.expires, now));
+                    (Authority::Module(module), Some(verified.subject))
                 }
             };
             if grant.identity.is_none() {
@@ -247,6 +262,14 @@ impl Login {
         }
         grant
     }
+}
+
+/// Lets the grant end at `deadline`, or earlier if it does already.
+fn ends_by(grant: &mut Grant, deadline: Deadline) {
+    grant.expires = Some(match grant.expires {
+        Some(other) if other.unix <= deadline.unix => other,
+        Some(_) | None => deadline,
+    });
 }
 
 impl Refused {

@@ -9,6 +9,7 @@ mod der;
 pub mod digest;
 pub mod digestfile;
 mod digestlogin;
+pub(crate) mod ephemeral;
 pub mod grant;
 pub mod groupfile;
 pub mod json;

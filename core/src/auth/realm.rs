@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::challenge::Challenges;
 use super::digestfile::DigestFile;
+use super::ephemeral::EphemeralModule;
 use super::groupfile::Groups;
 use super::jwk::KeySet;
 use super::jwt;
@@ -50,6 +51,7 @@ impl Realm {
 pub(crate) enum Module {
     Users(UsersModule),
     Jwt(JwtModule),
+    Ephemeral(EphemeralModule),
 }
 
 /// User files.

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod members;
 mod model;
+mod network;
 mod page;
 mod relations;
 mod schema;
@@ -33,10 +34,11 @@ pub use acl::{Acl, AclEntry, Entitlement};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
-    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, FileRef,
-    Flag, HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server, Service, ServiceKind,
-    UrlScheme, Users, Verification,
+    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Ephemeral,
+    FileRef, Flag, HmacHash, HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server, Service,
+    ServiceKind, Throttle, UrlScheme, Users, Verification,
 };
+pub use network::Network;
 pub use page::{CONTENT_SECURITY_POLICY, Page};
 pub use relations::BUILT_IN_ROLES;
 pub use schema::schema;
@@ -70,6 +72,8 @@ pub struct Config {
     pub services: BTreeMap<String, Service>,
     /// Bounds on what peers may cost.
     pub limits: Limits,
+    /// How guessing is slowed down.
+    pub throttle: Throttle,
     /// How long open sockets may take to close when the program ends.
     pub drain_grace: Duration,
     /// Pages that the program adds by itself; no member of the file makes one.
@@ -136,7 +140,9 @@ impl Config {
             );
         }
         let mut errors = report.into_errors();
-        let (Some(limits), Some(drain_grace)) = (parts.limits, parts.drain_grace) else {
+        let (Some(limits), Some(throttle), Some(drain_grace)) =
+            (parts.limits, parts.throttle, parts.drain_grace)
+        else {
             return Err(in_order(errors));
         };
         let config = Self {
@@ -148,6 +154,7 @@ impl Config {
             realms: parts.realms,
             services: parts.services,
             limits,
+            throttle,
             drain_grace,
             pages: Vec::new(),
             files: BTreeMap::new(),
@@ -183,7 +190,7 @@ impl Config {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
         modules.any(|module| match &module.kind {
             ModuleKind::Users(users) => users.groups.is_some(),
-            ModuleKind::Jwt(_) => false,
+            ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => false,
         })
     }
 
@@ -227,8 +234,13 @@ impl LoginModule {
                 }
                 Verification::Jwks { keys } => [Some(keys), None, None],
             },
+            ModuleKind::Ephemeral(_) => [None, None, None],
         };
-        files.into_iter().flatten()
+        let secrets = match &self.kind {
+            ModuleKind::Ephemeral(ephemeral) => ephemeral.secrets.as_slice(),
+            ModuleKind::Users(_) | ModuleKind::Jwt(_) => &[],
+        };
+        files.into_iter().flatten().chain(secrets)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::acl::Acl;
 use super::error::Place;
+use super::network::Network;
 
 /// A file that a member names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,18 @@ pub struct Limits {
     pub sessions: usize,
     /// Unspent tickets.
     pub tickets: usize,
+}
+
+/// How guessing is slowed down: so many failed logins of one address in one window, then 429.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// Failures that one window allows.
+    pub failures: u64,
+    /// How long a window is, from its first failure on.
+    pub window: Duration,
+    /// Networks whose addresses have many clients behind them: there failures count per address and
+    /// user name.
+    pub shared: Vec<Network>,
 }
 
 /// One listener: addresses, certificate, accepted hosts and the services behind it.
@@ -393,6 +406,8 @@ pub enum ModuleKind {
     Users(Users),
     /// JSON Web Tokens.
     Jwt(Box<Jwt>),
+    /// HMAC credentials that expire.
+    Ephemeral(Ephemeral),
 }
 
 /// A `users` module.
@@ -404,6 +419,28 @@ pub struct Users {
     pub digests: Option<FileRef>,
     /// The group file, whose groups are roles.
     pub groups: Option<FileRef>,
+}
+
+/// An `ephemeral` module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ephemeral {
+    /// The files of the secrets, the newest first; never empty.
+    pub secrets: Vec<FileRef>,
+    /// The hash of the HMAC.
+    pub algorithm: HmacHash,
+}
+
+/// The hash of an `ephemeral` module's HMAC (FIPS 180-4, FIPS 198-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacHash {
+    /// For clients that know no other; an HMAC of it is not broken.
+    Sha1,
+    /// The default.
+    Sha256,
+    /// A longer one.
+    Sha384,
+    /// The longest one.
+    Sha512,
 }
 
 /// A `jwt` module.

@@ -119,12 +119,7 @@ impl<'d> View<'d> {
     /// Returns the file that the member `name` names; a relative name starts at the configuration's
     /// folder.
     pub(super) fn file(&self, name: &str) -> Option<FileRef> {
-        let item = self.item(name)?;
-        let folder = self.source.file().parent().unwrap_or_else(|| Path::new(""));
-        Some(FileRef {
-            path: folder.join(item.text()?),
-            place: item.place(),
-        })
+        self.item(name)?.file()
     }
 
     /// Returns the entries of the list `name`, or the one value that stands in its stead. `None` if
@@ -223,6 +218,15 @@ impl<'d> Item<'d> {
 
     pub(super) fn owned(&self) -> Option<String> {
         self.text().map(str::to_owned)
+    }
+
+    /// Returns the file that the value names; a relative name starts at the configuration's folder.
+    pub(super) fn file(&self) -> Option<FileRef> {
+        let folder = self.source.file().parent().unwrap_or_else(|| Path::new(""));
+        Some(FileRef {
+            path: folder.join(self.text()?),
+            place: self.place(),
+        })
     }
 
     /// Returns the strings of a list.

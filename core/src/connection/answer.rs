@@ -14,6 +14,7 @@ use crate::reason::Reason;
 use crate::rules::Service;
 use crate::time::Now;
 use crate::timers::Timer;
+use crate::trace::{Check, Trace};
 
 /// The longest value of a peer's that is kept for the log, in bytes (R10).
 const LOGGED_VALUE: usize = 256;
@@ -43,11 +44,13 @@ pub(super) struct Asked {
     pub(super) with_origin: bool,
     /// A credential may have come in the query: no copy of the answer is to be kept (R10).
     pub(super) query_carrier: bool,
+    /// The checks that were begun.
+    pub(super) trace: Trace,
 }
 
 impl Asked {
-    /// A request whose head cannot be read.
-    pub(super) const fn unreadable(request: RequestId) -> Self {
+    /// A request whose head cannot be read: `check` is what it did not pass.
+    pub(super) fn unreadable(request: RequestId, check: Check) -> Self {
         Self {
             request,
             method: None,
@@ -62,6 +65,7 @@ impl Asked {
             upgrade: false,
             with_origin: false,
             query_carrier: false,
+            trace: Trace::from(check),
         }
     }
 
@@ -74,7 +78,7 @@ impl Asked {
             closes: head.wants_close() || !head.body().is_empty(),
             upgrade: head.wants_websocket(),
             with_origin: head.fields().has("origin"),
-            ..Self::unreadable(request)
+            ..Self::unreadable(request, Check::Framing)
         }
     }
 
@@ -196,6 +200,7 @@ impl Connection {
             params: asked.params.clone(),
             peer: self.peer.remote,
             request: asked.request,
+            trace: asked.trace,
         })));
     }
 }

@@ -15,12 +15,14 @@ use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
 use crate::gateway::StepUp;
+use crate::gateway::throttle::Source;
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
 use crate::rules::Service;
 use crate::time::Now;
 use crate::timers::Timer;
+use crate::trace::Check;
 
 /// How long a verdict may take, waiting for a share of the budget included. Longer than any hash that
 /// loads takes on a slow machine, shorter than what clients wait.
@@ -34,6 +36,8 @@ pub(super) struct Checking {
     asked: Asked,
     wish: Wished,
     login: Login,
+    /// Whose failure it is if it fails.
+    source: Source,
     bearer: bool,
     /// The share of the budget that is waited for, with what it is for.
     waiting: Option<(Claim, PasswordTask)>,
@@ -54,7 +58,7 @@ struct Wished {
 
 impl Connection {
     /// Begins the check of a wish for a socket.
-    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish, head: RequestHead) {
+    pub(super) fn check(&mut self, now: Now, mut asked: Asked, wish: SocketWish, head: RequestHead) {
         let SocketWish {
             service,
             accept,
@@ -73,17 +77,21 @@ impl Connection {
         };
         let Some(presented) = presentation.presented else {
             let Some(roles) = realm.anonymous.as_ref().filter(|_| wished.passed.is_none()) else {
+                asked.trace.begin(Check::Verify);
                 let reply = self.unauthorized(now, first, &asked, None, false);
                 return self.answer(now, &asked, reply, Reason::NoCredential);
             };
             let grant = anonymous(&realm, roles);
             return self.decide(now, asked, wished, grant);
         };
+        asked.trace.begin(Check::Verify);
         let checking = Checking {
             head,
             asked,
             wish: wished,
+            // A custom scheme has no error parameters, not even on the line of Bearer beside it.
             bearer: presented.scheme == Scheme::Bearer,
+            source: self.source(&presented.credential),
             login: Login::new(realm, presented.credential),
             waiting: None,
             job: 0,
@@ -109,10 +117,16 @@ impl Connection {
                 self.state = State::Checking(checking);
                 self.tick_check();
             }
-            Progress::Granted(grant) => self.decide(now, checking.asked, checking.wish, *grant),
+            Progress::Granted(grant) => match self.still_allowed(now, checking.source) {
+                Ok(()) => self.decide(now, checking.asked, checking.wish, *grant),
+                Err((reply, reason)) => self.answer(now, &checking.asked, reply, reason),
+            },
             Progress::Refused(refused) => {
-                let reply = self.refusal(now, &checking, refused);
-                self.answer(now, &checking.asked, reply, refused.reason);
+                let (reply, reason) = match self.count_failure(now, checking.source, refused) {
+                    Ok(()) => (self.refusal(now, &checking, refused), refused.reason),
+                    Err(throttled) => throttled,
+                };
+                self.answer(now, &checking.asked, reply, reason);
             }
         }
     }
@@ -193,15 +207,25 @@ impl Connection {
 
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
     fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, grant: Grant) {
+        let mut trace = asked.trace;
         let joined = if self.gateway().is_draining() {
+            trace.begin(Check::Available);
             Err(self.draining())
         } else {
+            if !wish.service.further.is_empty() {
+                trace.begin(Check::Factor);
+            }
             self.join_factors(now, &asked, &wish.service, wish.passed.take(), grant)
         };
         let decided = joined.and_then(|grant| {
+            trace.begin(Check::Authorize);
             self.authorize(now, &wish.service, &grant, &asked)
-                .and_then(|()| choose(&wish))
+                .and_then(|()| {
+                    trace.begin(Check::Subprotocol);
+                    choose(&wish)
+                })
                 .and_then(|protocol| {
+                    trace.begin(Check::Grant);
                     let limit = self.rules.limits.sockets_per_subject;
                     let too_many = || {
                         let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
@@ -211,6 +235,7 @@ impl Connection {
                     Ok((grant, protocol, counted))
                 })
         });
+        asked.trace = trace;
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             Ok((grant, protocol, counted)) => {

@@ -13,6 +13,7 @@ use crate::reason::Reason;
 use crate::rules::{Found, Service, Target};
 use crate::time::Now;
 use crate::timers::Timer;
+use crate::trace::Check;
 
 /// A refusal: the answer and why.
 pub(super) type Refusal = (Reply, Reason);
@@ -48,8 +49,7 @@ impl Connection {
         match scan {
             Scan::More => {}
             Scan::Bad(error) => {
-                let asked = Asked::unreadable(self.request_id());
-                self.answer(now, &asked, Reply::bad_head(error), Reason::BadRequest);
+                self.refuse_head(now, error);
             }
             Scan::Done { used } => {
                 self.pending = bytes.get(used..).unwrap_or_default().to_vec();
@@ -61,22 +61,31 @@ impl Connection {
                 self.rules = self.gateway().rules();
                 // Whatever is answered begins from here; a refusal that keeps the connection starts over.
                 self.state = State::Head(Self::scanner(&self.rules));
-                let request = self.request_id();
                 match scanner.finish() {
-                    Ok(head) => self.judge(now, head, request),
-                    Err(error) => {
-                        let unknown_method = matches!(error, HeadError::UnknownMethod);
-                        let reason = if unknown_method {
-                            Reason::BadMethod
-                        } else {
-                            Reason::BadRequest
-                        };
-                        let asked = Asked::unreadable(request);
-                        self.answer(now, &asked, Reply::bad_head(error), reason);
+                    Ok(head) => {
+                        let request = self.request_id();
+                        self.judge(now, head, request);
                     }
+                    Err(error) => self.refuse_head(now, error),
                 }
             }
         }
+    }
+
+    /// Refuses a head that is not one.
+    fn refuse_head(&mut self, now: Now, error: HeadError) {
+        let unknown_method = matches!(error, HeadError::UnknownMethod);
+        let reply = Reply::bad_head(error);
+        let too_much = matches!(reply.status(), Status::UriTooLong | Status::HeadTooLarge);
+        let (check, reason) = if unknown_method {
+            (Check::Method, Reason::BadMethod)
+        } else if too_much {
+            (Check::Limits, Reason::BadRequest)
+        } else {
+            (Check::Framing, Reason::BadRequest)
+        };
+        let asked = Asked::unreadable(self.request_id(), check);
+        self.answer(now, &asked, reply, reason);
     }
 
     /// The head has not arrived in time. Who has sent nothing of it is not answered.
@@ -85,7 +94,7 @@ impl Connection {
             return;
         };
         if scanner.has_bytes() {
-            let asked = Asked::unreadable(self.request_id());
+            let asked = Asked::unreadable(self.request_id(), Check::Limits);
             self.answer(
                 now,
                 &asked,
@@ -108,7 +117,7 @@ impl Connection {
             return;
         }
         if eof && has_bytes {
-            let asked = Asked::unreadable(self.request_id());
+            let asked = Asked::unreadable(self.request_id(), Check::Framing);
             self.answer(
                 now,
                 &asked,
@@ -153,20 +162,24 @@ impl Connection {
             && path == health
             && matches!(head.method(), Method::Get | Method::Head)
         {
+            asked.trace.begin(Check::Available);
             return Ok(Wish::Health);
         }
+        asked.trace.begin(Check::Host);
         if !server.serves(head.host()) {
             return Err((Reply::closing(server.unknown_host), Reason::BadHost));
         }
         if head.target().wants_tls() && server.tls.is_none() {
             return Err((Reply::closing(Status::MisdirectedRequest), Reason::BadHost));
         }
+        asked.trace.begin(Check::Route);
         let no_route = || (Reply::new(Status::NotFound), Reason::NoRoute);
         let path = path.map_err(|_| no_route())?;
         let service = match server.route(head.host(), &path, local_port) {
             Found::Nothing => return Err(no_route()),
             Found::OtherPort => return Err((Reply::closing(Status::Forbidden), Reason::NoRoute)),
             Found::Here(Target::Page(page)) => {
+                asked.trace.begin(Check::Method);
                 return match head.method() {
                     Method::Get | Method::Head => Ok(Wish::Page(*page)),
                     Method::Post
@@ -181,10 +194,13 @@ impl Connection {
             Found::Here(Target::Service(service)) => Arc::clone(service),
         };
         asked.is_for(&service, head);
+        asked.trace.begin(Check::Method);
         if head.method() != Method::Get {
             return Err((Reply::method_not_allowed("GET"), Reason::BadMethod));
         }
+        asked.trace.begin(Check::Origin);
         self.check_origin(head, &service)?;
+        asked.trace.begin(Check::Upgrade);
         if !head.wants_websocket() {
             return Err((Reply::upgrade_required(), Reason::BadUpgrade));
         }
@@ -202,6 +218,7 @@ impl Connection {
             upgrade::check(head)
         }
         .map_err(|error| (Reply::bad_upgrade(error), Reason::BadUpgrade))?;
+        asked.trace.begin(Check::Available);
         // Neither answer depends on a credential, so none is looked at.
         if self.gateway().is_draining() {
             return Err(self.draining());
@@ -213,16 +230,22 @@ impl Connection {
         let protocols = std::mem::take(&mut *upgrade.protocols);
         let presentation = match &asked.realm {
             None => Presentation::of_protocols(protocols),
-            Some(realm) => present(head, protocols, realm.ways(service.carriers.as_deref()))
-                .map_err(|conflict| Self::conflict(conflict, realm))?,
+            Some(realm) => {
+                asked.trace.begin(Check::Carrier);
+                present(head, protocols, realm.ways(service.carriers.as_deref()))
+                    .map_err(|conflict| Self::conflict(conflict, realm))?
+            }
         };
         if let Some(presented) = &presentation.presented {
             asked.carrier = Some(presented.carrier.to_string());
             asked.scheme = Some(presented.scheme.name().to_owned().into());
             // Only now is it known whether a browser may have attached the credential unasked (R11).
+            asked.trace.begin(Check::MissingOrigin);
             if presented.ambient && !asked.with_origin && !service.allow_missing_origin {
                 return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
             }
+            asked.trace.begin(Check::Throttle);
+            self.check_throttle(now, &presented.credential)?;
         }
         Ok(Wish::Socket(Box::new(SocketWish {
             service,

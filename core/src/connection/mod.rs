@@ -7,6 +7,7 @@ mod contract;
 mod head;
 mod serve;
 mod stepup;
+mod throttle;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

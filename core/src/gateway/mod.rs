@@ -4,6 +4,7 @@ mod admission;
 mod reload;
 mod sockets;
 mod stepups;
+pub(crate) mod throttle;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,6 +86,7 @@ pub struct Gateway {
     slots: Arc<Slots>,
     memory: Arc<Memory>,
     sockets: Arc<sockets::Sockets>,
+    throttle: throttle::Throttle,
     nonces: Nonces,
     step_ups: stepups::StepUps,
     draining: AtomicBool,
@@ -119,6 +121,7 @@ impl Gateway {
             slots: Slots::new(capacity.cores.saturating_sub(1), limits.job_bytes),
             memory: Memory::new(limits.message_memory),
             sockets: Arc::default(),
+            throttle: throttle::Throttle::default(),
             nonces: Nonces::default(),
             step_ups: stepups::StepUps::default(),
             draining: AtomicBool::new(false),
@@ -237,6 +240,10 @@ impl Gateway {
 
     pub(crate) const fn memory(&self) -> &Arc<Memory> {
         &self.memory
+    }
+
+    pub(crate) const fn throttle(&self) -> &throttle::Throttle {
+        &self.throttle
     }
 
     pub(crate) fn is_draining(&self) -> bool {

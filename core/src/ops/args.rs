@@ -5,7 +5,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::explain::Question;
 use super::log::{Format, Level};
+use crate::time::UnixTime;
 
 /// Exit code: done.
 pub const EXIT_OK: u8 = 0;
@@ -16,12 +18,15 @@ pub const EXIT_USAGE: u8 = 2;
 /// Exit code: an address could not be bound.
 pub const EXIT_BIND: u8 = 3;
 
-const COMMANDS: [&str; 6] = ["serve", "check", "hash", "schema", "help", "version"];
-const OPTIONS: [&str; 6] = [
+const COMMANDS: [&str; 7] = ["serve", "check", "explain", "hash", "schema", "help", "version"];
+const OPTIONS: [&str; 9] = [
     "--config",
     "--listen",
     "--log",
     "--log-level",
+    "--server",
+    "--peer",
+    "--at",
     "--help",
     "--version",
 ];
@@ -55,6 +60,13 @@ pub enum Command {
     Check {
         /// The configuration file.
         config: PathBuf,
+    },
+    /// Say what becomes of one request, and why.
+    Explain {
+        /// The configuration file.
+        config: PathBuf,
+        /// Where, whence and when the request came.
+        question: Question,
     },
     /// Read a password, print its hash.
     Hash,
@@ -105,6 +117,9 @@ struct Words {
     listen: Option<OsString>,
     log: Option<OsString>,
     log_level: Option<OsString>,
+    server: Option<OsString>,
+    peer: Option<OsString>,
+    at: Option<OsString>,
 }
 
 impl Words {
@@ -125,6 +140,9 @@ impl Words {
                 "--listen" => &mut self.listen,
                 "--log" => &mut self.log,
                 "--log-level" => &mut self.log_level,
+                "--server" => &mut self.server,
+                "--peer" => &mut self.peer,
+                "--at" => &mut self.at,
                 // The answer to a cry for help is help, whatever else stands on the line.
                 "-h" | "--help" => return Ok(Self::asking("help")),
                 "-V" | "--version" => return Ok(Self::asking("version")),
@@ -165,6 +183,10 @@ impl Words {
         let config = self.config.map(PathBuf::from);
         let listen = self.listen.map(address).transpose()?;
         let name = self.command.as_deref().unwrap_or("serve");
+        let question = question(self.server, self.peer, self.at)?;
+        if question != Question::default() && name != "explain" {
+            return Err("options \"--server\", \"--peer\" and \"--at\" are for \"explain\" alone".to_owned());
+        }
         if listen.is_some() && (config.is_some() || name != "serve") {
             return Err(
                 "option \"--listen\" is for the demo alone; a configuration has \"listen\" in its servers"
@@ -175,12 +197,13 @@ impl Words {
             ("serve", config) => Command::Serve { config, listen },
             ("check", Some(config)) => Command::Check { config },
             ("check", None) => return Err("\"check\" needs \"--config FILE\"".to_owned()),
+            ("explain", Some(config)) => Command::Explain { config, question },
+            ("explain", None) => return Err("\"explain\" needs \"--config FILE\"".to_owned()),
             ("hash", None) => Command::Hash,
             ("schema", None) => Command::Schema,
             ("help", _) => Command::Help,
             ("version", _) => Command::Version,
             ("hash" | "schema", Some(_)) => return Err(format!("\"{name}\" takes no \"--config\"")),
-            ("explain", _) => return Err("\"explain\" is not available in this version".to_owned()),
             (_, _) => return Err(unknown("command", name, &COMMANDS)),
         };
         Ok(Invocation {
@@ -211,21 +234,51 @@ fn address(value: OsString) -> Result<SocketAddr, String> {
     })
 }
 
-fn unknown(kind: &str, word: &str, known: &[&str]) -> String {
-    let nearest = known
+/// Reads the options of `explain`.
+fn question(
+    server: Option<OsString>,
+    peer: Option<OsString>,
+    at: Option<OsString>,
+) -> Result<Question, String> {
+    let server = server.map(|id| {
+        let id = id.into_string();
+        id.map_err(|id| format!("option \"--server\" is the id of a server, not {id:?}"))
+    });
+    let peer = peer.map(|value| {
+        let peer = value.to_str().and_then(|text| text.parse().ok());
+        peer.ok_or_else(|| format!("option \"--peer\" is an IP address, not {value:?}"))
+    });
+    let at = at.map(|value| {
+        let at = value.to_str().and_then(UnixTime::from_rfc3339);
+        at.ok_or_else(|| format!("option \"--at\" is a time like 2026-01-31T12:00:00Z, not {value:?}"))
+    });
+    Ok(Question {
+        server: server.transpose()?,
+        peer: peer.transpose()?,
+        at: at.transpose()?,
+    })
+}
+
+/// Returns the word of `known` that `word` was probably meant to be.
+pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    known
         .iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate))
         .filter(|(similarity, _)| *similarity >= NEAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, candidate)) => format!("unknown {kind} {word:?}; did you mean \"{candidate}\"?"),
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+fn unknown(kind: &str, word: &str, known: &[&str]) -> String {
+    match nearest(word, known) {
+        Some(candidate) => format!("unknown {kind} {word:?}; did you mean \"{candidate}\"?"),
         None => format!("unknown {kind} {word:?}"),
     }
 }
 
 fn usage(program: &str) -> String {
     format!(
-        "usage: {program} [serve|check|hash|schema] [--config FILE] [--listen ADDR] \
+        "usage: {program} [serve|check|explain|hash|schema] [--config FILE] [--listen ADDR] \
          [--log text|json] [--log-level error|warn|info|debug]"
     )
 }
@@ -240,6 +293,7 @@ pub fn help(program: &str) -> String {
 commands
   serve             serve a configuration; without --config the demo (this is the default)
   check             report everything that is wrong with a configuration, each with its place
+  explain           read a request head from standard input; print what becomes of it, check by check
   hash              read a password from the terminal or standard input, print its argon2id string
   schema            print the JSON Schema of the configuration
   help, version
@@ -249,6 +303,8 @@ options
   --listen ADDR     where the demo listens (127.0.0.1:8443)
   --log FORMAT      text or json, on standard error (text)
   --log-level LEVEL error, warn, info or debug (info)
+  --server ID, --peer IP, --at TIME
+                    for explain: where, whence and when the request came (first server, 127.0.0.1, now)
 
 signals
   SIGHUP            read the configuration and every file that it names again
@@ -354,7 +410,25 @@ mod tests {
         assert!(fault("check").contains("needs \"--config FILE\""));
         assert!(fault("schema --config a").contains("takes no"));
         assert!(fault("check extra --config a").contains("unexpected argument"));
-        assert!(fault("explain --config a").contains("not available in this version"));
+    }
+
+    #[test]
+    fn explain_asks_about_a_server_a_peer_and_a_time() {
+        assert_eq!(
+            command("explain --config a --server edge --peer 2001:db8::1 --at 1970-01-02T00:00:00Z"),
+            Command::Explain {
+                config: PathBuf::from("a"),
+                question: Question {
+                    server: Some("edge".into()),
+                    peer: "2001:db8::1".parse().ok(),
+                    at: Some(UnixTime::from_secs(86_400)),
+                }
+            }
+        );
+        assert!(fault("explain").contains("needs \"--config FILE\""));
+        assert!(fault("explain --config a --at noon").contains("like 2026-01-31T12:00:00Z"));
+        assert!(fault("explain --config a --peer localhost").contains("an IP address"));
+        assert!(fault("check --config a --peer ::1").contains("for \"explain\" alone"));
     }
 
     #[test]

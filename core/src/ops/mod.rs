@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod demo;
+pub mod explain;
 pub mod faults;
 pub mod log;
 pub mod program;

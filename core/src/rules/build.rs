@@ -7,6 +7,7 @@ use super::{Route, Rules, Server, Service, Target};
 use crate::auth::algorithm::Algorithm;
 use crate::auth::challenge::Challenges;
 use crate::auth::digestfile::DigestFile;
+use crate::auth::ephemeral::EphemeralModule;
 use crate::auth::groupfile::Groups;
 use crate::auth::jwk::KeySet;
 use crate::auth::jwt;
@@ -15,8 +16,8 @@ use crate::auth::userfile::{LineError, UserFile};
 use crate::authz::acl::Acl;
 use crate::config;
 use crate::config::{
-    Access, ClaimsMode, Config, ConfigError, ConfigErrors, DigestAlgorithm, FileRef, Jwt, ModuleKind, Users,
-    Verification,
+    Access, ClaimsMode, Config, ConfigError, ConfigErrors, DigestAlgorithm, Ephemeral, FileRef, Jwt,
+    ModuleKind, Users, Verification,
 };
 use crate::http::{HostPattern, OriginPattern, Status};
 use crate::tls;
@@ -55,6 +56,7 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
         None => Ok(Rules {
             servers,
             limits: config.limits.clone(),
+            throttle: config.throttle.clone(),
             drain_grace: config.drain_grace,
             warnings,
         }),
@@ -98,7 +100,10 @@ impl<'c> Builder<'c> {
                 schemes: realm
                     .challenges
                     .iter()
-                    .map(|challenge| (challenge.scheme.clone(), challenge.application_prefix))
+                    .map(|challenge| {
+                        let prefixed = challenge.application_prefix && realm.compat.application_prefix;
+                        (challenge.scheme.clone(), prefixed)
+                    })
                     .collect(),
                 scope: realm.scope.clone(),
                 digest_algorithms: realm.digest.algorithms.clone(),
@@ -121,6 +126,7 @@ impl<'c> Builder<'c> {
                     let built = match &module.kind {
                         ModuleKind::Users(users) => Module::Users(self.users(realm, users)),
                         ModuleKind::Jwt(jwt) => Module::Jwt(self.jwt(jwt)?),
+                        ModuleKind::Ephemeral(ephemeral) => Module::Ephemeral(self.ephemeral(ephemeral)),
                     };
                     Some((module.success, built))
                 })
@@ -166,6 +172,16 @@ impl<'c> Builder<'c> {
                 .push(format!("{}: {} {what}", file.path.display(), algorithm.name()));
         }
         Some(digests)
+    }
+
+    fn ephemeral(&mut self, ephemeral: &Ephemeral) -> EphemeralModule {
+        let mut module = EphemeralModule::new();
+        for file in &ephemeral.secrets {
+            if let Err(error) = module.add(ephemeral.algorithm, self.bytes(file)) {
+                self.fault(file, None, error);
+            }
+        }
+        module
     }
 
     fn jwt(&mut self, jwt: &Jwt) -> Option<JwtModule> {

@@ -15,7 +15,7 @@ pub(crate) use route::Found;
 
 use crate::auth::realm::Realm;
 use crate::authz::acl::Acl;
-use crate::config::{Carrier, Limits, Page, ServiceKind};
+use crate::config::{self, Carrier, Limits, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 
 /// The rules in force.
@@ -23,6 +23,7 @@ use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 pub(crate) struct Rules {
     pub(crate) servers: Vec<Server>,
     pub(crate) limits: Limits,
+    pub(crate) throttle: config::Throttle,
     pub(crate) drain_grace: Duration,
     /// What was left out while the rules were built, for the log.
     pub(crate) warnings: Vec<String>,

@@ -1,5 +1,6 @@
 //! A client of the tests' own: it writes what it is told and reads strictly.
 
+mod digest;
 mod frame;
 mod link;
 mod request;
@@ -7,6 +8,7 @@ mod response;
 
 use std::time::Duration;
 
+pub use digest::{Digest, digest_line, digest_lines, without_nonces};
 pub use frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, header};
 pub use link::{End, Link, Received};
 pub use request::{ACCEPT, KEY, Request, get, upgrade};

@@ -11,7 +11,7 @@ mod transcript;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
@@ -186,13 +186,17 @@ impl Sim {
     /// on a TLS listener fails in the handshake, as it does in the world.
     pub fn accept(&mut self, server: usize, from: Option<IpAddr>, speaks: Speaks) -> Option<u64> {
         let line = self.lines.len() as u64 + 1;
-        let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let admission = self.gateway.admit(from, self.now)?;
         let listener = self
             .gateway
             .listeners()
             .into_iter()
             .find(|l| l.server == server)?;
+        // As in the world: who connects to a loopback address comes from it.
+        let from = from.unwrap_or_else(|| match listener.address.ip() {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+        let admission = self.gateway.admit(from, self.now)?;
         let port = 40_000 + (line % 20_000) as u16;
         let local = SocketAddr::new(listener.address.ip(), PORT);
         let peer = Peer {

@@ -46,7 +46,7 @@ fn passes(chain: &[(&str, Says)]) -> bool {
 /// One gateway with a service for each chain; the path tells which.
 fn judge(world: &World, chains: &[Vec<(&str, Says)>]) {
     let strangers = Setup::passwords().replace("alice:", "zoe:");
-    let mut setup = Setup::standard().file("strangers.htpasswd", strangers);
+    let mut setup = Setup::standard().patient().file("strangers.htpasswd", strangers);
     for (number, chain) in chains.iter().enumerate() {
         let modules: Vec<_> = chain.iter().map(|(flag, says)| module(flag, *says)).collect();
         let realm = json!({"challenges": ["Basic"], "loginModules": modules});

@@ -6,8 +6,11 @@ pub mod bearer;
 pub mod carriers;
 pub mod chain;
 pub mod demo;
+pub mod digest;
 pub mod drain;
 pub mod echo;
+pub mod ephemeral;
+pub mod explain;
 pub mod factors;
 pub mod head;
 pub mod jws;
@@ -20,6 +23,8 @@ pub mod policy;
 pub mod reload;
 pub mod route;
 pub mod same;
+pub mod schemes;
+pub mod throttle;
 pub mod tls;
 pub mod upgrade;
 
@@ -104,6 +109,26 @@ macro_rules! rows {
                 r17_the_page_is_hardened,
                 r17_pages_take_get_and_head,
             ],
+            digest: [
+                m33_the_whole_exchange_on_one_connection,
+                m33_digest_nc_reuse_is_refused,
+                m33_counts_arrive_in_any_order,
+                m33_an_expired_nonce_is_stale,
+                m33_uri_mismatch_is_400,
+                r13_malformed_digests_are_400,
+                r13_a_foreign_realm_or_algorithm_is_401,
+                r13_a_foreign_nonce_is_stale,
+                r13_a_nonce_belongs_to_its_realm,
+                r05_wrong_passwords_and_unknown_users_look_the_same,
+                r13_names_may_be_utf_8,
+                r04_md5_is_opt_in,
+                r03_digest_beside_an_origin_is_ambient,
+                r15_two_modules_use_the_nonce_once,
+                r13_a_reload_forgets_no_count,
+                r13_stale_is_401_under_every_setting,
+                r10_digests_are_not_logged,
+                m23_wrong_digest_files_do_not_load,
+            ],
             drain: [
                 e18_open_sockets_are_told,
                 e18_new_upgrades_are_503,
@@ -123,6 +148,17 @@ macro_rules! rows {
                 m18_a_client_that_never_reads_is_ended,
                 e17_the_end_of_a_socket_is_logged,
                 m18_a_client_that_answers_no_ping_is_ended,
+            ],
+            ephemeral: [
+                m36_a_signed_name_is_granted_until_it_expires,
+                m36_the_socket_ends_with_the_credential,
+                m36_each_secret_of_a_rotation_counts,
+                m36_what_is_not_signed_or_expired_is_401,
+                m36_a_bad_secret_file_does_not_load,
+            ],
+            explain: [
+                b3_an_explanation_is_what_the_gateway_does,
+                b3_each_check_has_its_line,
             ],
             factors: [
                 m26_a_second_factor_opens_the_socket,
@@ -244,6 +280,19 @@ macro_rules! rows {
                 m32_loopback_hosts_are_the_default,
                 m07_plain_text_is_for_loopback,
                 m10_unknown_members_are_errors_with_a_place,
+            ],
+            schemes: [
+                m19_a_custom_scheme_is_judged_like_a_bearer_token,
+                m19_a_custom_scheme_has_no_error_parameters,
+                m19_the_application_prefix_is_off_the_wire,
+            ],
+            throttle: [
+                e14_the_eleventh_failure_is_429,
+                e14_a_throttled_client_is_let_in_when_the_window_is_over,
+                e14_another_address_is_not_affected,
+                e14_behind_a_shared_address_users_are_told_apart,
+                e14_what_is_no_guess_is_not_counted,
+                e14_networks_are_checked_at_load,
             ],
             tls: [
                 m01_upgrade_under_tls,

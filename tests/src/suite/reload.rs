@@ -56,7 +56,10 @@ pub fn m15_a_replaced_key_set_is_found(world: &World) {
     let fresh = Signer::EdDsa(ring::signature::Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap());
     let set = |keys| json!({"keys": keys}).to_string();
     let verification = json!({"jwks": {"keyFile": "jwks.json"}});
-    let setup = Setup::standard().tokens_only().jwt("verification", verification);
+    let setup = Setup::standard()
+        .patient()
+        .tokens_only()
+        .jwt("verification", verification);
     let stage = setup.file("jwks.json", set(json!([key.jwk("1")]))).start(world);
     let token = |kid: &str, key: &Signer| stage.token("alice").parameter("kid", kid).signed(key);
     let mut client = stage.connect();

@@ -123,6 +123,12 @@ impl Setup {
         self
     }
 
+    /// Lets one address fail as often as it likes: for rows with more refusals than a client may have.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        self.set("/throttle", json!({"failures": 1_000_000}))
+    }
+
     /// Sets a member of the realm.
     #[must_use]
     pub fn realm(self, name: &str, value: impl Into<Value>) -> Self {

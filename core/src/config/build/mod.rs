@@ -13,7 +13,8 @@ use jsonc_parser::common::Range;
 
 use super::acl::Acl;
 use super::error::{Place, hint, quote};
-use super::model::{Limits, Realm, Server, Service};
+use super::model::{Limits, Realm, Server, Service, Throttle};
+use super::network::Network;
 use super::shape::Report;
 use super::view::{Item, View};
 
@@ -26,6 +27,7 @@ pub(super) struct Parts {
     pub(super) realms: BTreeMap<String, Realm>,
     pub(super) services: BTreeMap<String, Service>,
     pub(super) limits: Option<Limits>,
+    pub(super) throttle: Option<Throttle>,
     pub(super) drain_grace: Option<Duration>,
     /// Every place that names a role.
     pub(super) role_uses: Vec<(String, Place)>,
@@ -55,6 +57,7 @@ pub(super) fn build<'s>(report: &mut Report<'s>, top: &View<'s>) -> Parts {
         roles: builder.roles(top),
         acl: builder.acl(top),
         limits: builder.limits(top),
+        throttle: throttle(&top.object_or("throttle", &NO_MEMBERS)),
         drain_grace: top.duration("drainGrace"),
         ..Parts::default()
     };
@@ -154,6 +157,23 @@ const NO_MEMBERS: Object<'static> = Object {
 enum Known {
     Realms,
     Services,
+}
+
+fn throttle(view: &View<'_>) -> Option<Throttle> {
+    Some(Throttle {
+        failures: view.count("failures")?,
+        window: view.duration("window")?,
+        shared: networks(view, "shared"),
+    })
+}
+
+/// Returns the networks of the list `name`; empty if the member is absent.
+fn networks(view: &View<'_>, name: &str) -> Vec<Network> {
+    let texts = view.texts(name);
+    texts
+        .iter()
+        .filter_map(|text| Network::parse(text).ok())
+        .collect()
 }
 
 fn limits(view: &View<'_>) -> Option<Limits> {

@@ -2,12 +2,15 @@
 
 use super::super::members::RSA_ALGORITHMS;
 use super::super::model::{
-    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Flag, Jwt, LoginModule,
-    ModuleKind, Realm, Scheme, Users, Verification,
+    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Ephemeral, Flag, HmacHash,
+    Jwt, LoginModule, ModuleKind, Realm, Scheme, Users, Verification,
 };
 use super::super::syntax;
 use super::super::view::{Item, View};
 use super::{Builder, NO_MEMBERS};
+
+/// The most secrets of one `ephemeral` module: each costs an HMAC per login, and a rotation needs two.
+const SECRETS_LIMIT: usize = 16;
 
 impl Builder<'_, '_> {
     pub(super) fn realm(&mut self, name: &str, item: &Item<'_>) -> Option<Realm> {
@@ -99,10 +102,29 @@ impl Builder<'_, '_> {
         let kind = match view.tag()? {
             "users" => ModuleKind::Users(self.users(&view)),
             "jwt" => ModuleKind::Jwt(Box::new(self.jwt(&view)?)),
+            "ephemeral" => ModuleKind::Ephemeral(self.ephemeral(&view)?),
             _ => return None,
         };
         let place = view.place();
         Some(LoginModule { success, kind, place })
+    }
+
+    fn ephemeral(&mut self, view: &View<'_>) -> Option<Ephemeral> {
+        let entries = view.list("secrets")?;
+        if let Some(entry) = entries.get(SECRETS_LIMIT) {
+            let message = format!("more than {SECRETS_LIMIT} secrets: each is tried at every login");
+            self.report.add(entry.place(), message);
+        }
+        Some(Ephemeral {
+            secrets: entries.iter().filter_map(Item::file).collect(),
+            algorithm: match view.text("algorithm") {
+                Some("SHA-1") => HmacHash::Sha1,
+                None | Some("SHA-256") => HmacHash::Sha256,
+                Some("SHA-384") => HmacHash::Sha384,
+                Some("SHA-512") => HmacHash::Sha512,
+                Some(_) => return None,
+            },
+        })
     }
 
     fn users(&mut self, view: &View<'_>) -> Users {
@@ -122,7 +144,7 @@ impl Builder<'_, '_> {
     fn check_digest(&mut self, view: &View<'_>, challenges: &[Challenge], modules: &[LoginModule]) {
         let file = modules.iter().find_map(|module| match &module.kind {
             ModuleKind::Users(users) => users.digests.as_ref(),
-            ModuleKind::Jwt(_) => None,
+            ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => None,
         });
         let challenge = challenges
             .iter()
@@ -213,14 +235,15 @@ fn verification(view: &View<'_>) -> Option<Verification> {
 fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
     let bearer = modules.iter().any(|module| match &module.kind {
         ModuleKind::Jwt(_) => true,
-        ModuleKind::Users(_) => false,
+        ModuleKind::Users(_) | ModuleKind::Ephemeral(_) => false,
     });
     let digest = modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.digests.is_some(),
-        ModuleKind::Jwt(_) => false,
+        ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => false,
     });
     let basic = modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.passwords.is_some(),
+        ModuleKind::Ephemeral(_) => true,
         ModuleKind::Jwt(_) => false,
     });
     let schemes = [

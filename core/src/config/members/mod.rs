@@ -37,13 +37,35 @@ pub(super) static TOP: &[Row] = &[
     later("admin", "The admin listener"),
     later("bus", "Redis, shared by all nodes"),
     row("limits", Kind::Object(LIMITS), "Bounds on what peers may cost").or("{}"),
-    later("throttle", "Slows down guessing"),
+    row("throttle", Kind::Object(THROTTLE), "Slows down guessing").or("{}"),
     row(
         "drainGrace",
         ANY_LENGTH,
         "How long open sockets may take to close at the end",
     )
     .or("\"10 seconds\""),
+];
+
+/// `throttle`.
+static THROTTLE: &[Row] = &[
+    row(
+        "failures",
+        MANY,
+        "Failed logins of one address in one window; further ones are 429",
+    )
+    .or("10"),
+    row(
+        "window",
+        POSITIVE,
+        "Length of a window, from its first failure on",
+    )
+    .or("\"1 minute\""),
+    row(
+        "shared",
+        list(&NETWORK_TEXT),
+        "Networks that many clients share: counted per address and user name",
+    )
+    .or("[]"),
 ];
 
 /// `limits`.

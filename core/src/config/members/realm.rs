@@ -122,8 +122,11 @@ static MODULE: Tagged = Tagged {
         Variant {
             name: "ephemeral",
             doc: "HMAC credentials that expire",
-            rows: &[],
-            state: State::Later,
+            rows: &[
+                row("secrets", some(&FILE), "Secret files, the newest first").required(),
+                row("algorithm", Kind::Word(HMAC_HASHES), "Hash of the HMAC").or("\"SHA-256\""),
+            ],
+            state: State::Built,
         },
         Variant {
             name: "callout",
@@ -139,6 +142,16 @@ static MODULE: Tagged = Tagged {
         },
     ],
 };
+
+static FILE: Kind = Kind::File;
+
+/// The words of an `ephemeral` module's `algorithm`.
+static HMAC_HASHES: &[Word] = &[
+    Word::built("SHA-1"),
+    Word::built("SHA-256"),
+    Word::built("SHA-384"),
+    Word::built("SHA-512"),
+];
 
 /// The words of `success`.
 static FLAGS: &[Word] = &[

@@ -1,5 +1,6 @@
 //! The values that members have: strings with a format, bounded numbers, lists of them.
 
+use super::super::network::Network;
 use super::super::table::{Format, Kind};
 use super::super::{address, syntax};
 
@@ -76,6 +77,12 @@ pub(super) static ORIGIN: Format = Format {
     pattern: "^(null|[A-Za-z][A-Za-z0-9+.-]*://[^/?#]+)$",
 };
 
+pub(super) static NETWORK: Format = Format {
+    check: |text| Network::parse(text).map(|_| ()),
+    pattern: "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$",
+};
+
+pub(super) static NETWORK_TEXT: Kind = Kind::Text(&NETWORK);
 pub(super) static NAME: Kind = Kind::Text(&PLAIN);
 pub(super) static ROLE_NAME: Kind = Kind::Text(&ROLE);
 pub(super) static SCOPE_TOKEN: Kind = Kind::Text(&SCOPE);

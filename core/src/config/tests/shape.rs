@@ -76,7 +76,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
     for (at, path) in [
         ("/admin", "admin"),
         ("/bus", "bus"),
-        ("/throttle", "throttle"),
         ("/servers/0/proxyProtocol", "servers[0].proxyProtocol"),
         ("/servers/0/portNumber", "servers[0].portNumber"),
         ("/servers/0/authentication", "servers[0].authentication"),
@@ -104,7 +103,7 @@ fn what_this_version_does_not_have_is_refused_by_name() {
             "not available in this version",
         );
     }
-    for kind in ["introspection", "ldap", "ephemeral", "callout", "certificate"] {
+    for kind in ["introspection", "ldap", "callout", "certificate"] {
         let at = "/realms/demo/loginModules/0/type";
         let path = "realms.demo.loginModules[0].type";
         refuses(at, json!(kind), path, "not available in this version");

@@ -10,6 +10,7 @@ use crate::config::Place;
 use crate::note::RequestId;
 use crate::reason::Reason;
 use crate::time::UnixTime;
+use crate::trace::{Check, Trace};
 
 fn now() -> Now {
     Now {
@@ -33,6 +34,7 @@ fn decision() -> Decision {
         params: vec!["access_token".to_owned(), "?".to_owned()],
         peer: "127.0.0.1:5000".parse().unwrap(),
         request: RequestId([0, 1, 2, 3, 4, 5, 6, 7]),
+        trace: Trace::from(Check::Verify),
     }
 }
 
