@@ -217,31 +217,38 @@ impl Connection {
             }
             self.join_factors(now, &asked, &wish.service, wish.passed.take(), grant)
         };
-        let decided = joined.and_then(|grant| {
-            trace.begin(Check::Authorize);
-            self.authorize(now, &wish.service, &grant, &asked)
-                .and_then(|()| {
-                    trace.begin(Check::Subprotocol);
-                    choose(&wish)
-                })
-                .and_then(|protocol| {
-                    trace.begin(Check::Grant);
-                    let limit = self.rules.limits.sockets_per_subject;
-                    let too_many = || {
-                        let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
-                        (reply, Reason::Throttled)
-                    };
-                    let counted = self.gateway().open_socket(&grant, limit).ok_or_else(too_many)?;
-                    Ok((grant, protocol, counted))
-                })
-        });
+        let grant = match joined {
+            Ok(grant) => grant,
+            Err((reply, reason)) => {
+                asked.trace = trace;
+                return self.answer(now, &asked, reply, reason);
+            }
+        };
+        // The login has succeeded: a refusal from here on has a name too. It is said by the first
+        // realm who that is, whichever was the last.
+        asked.subject = grant.subject().map(str::to_owned);
+        asked.realm = wish.service.realm.as_ref().map(Arc::clone);
+        trace.begin(Check::Authorize);
+        let decided = self
+            .authorize(now, &wish.service, &grant, &asked)
+            .and_then(|()| {
+                trace.begin(Check::Subprotocol);
+                choose(&wish)
+            })
+            .and_then(|protocol| {
+                trace.begin(Check::Grant);
+                let limit = self.rules.limits.sockets_per_subject;
+                let too_many = || {
+                    let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
+                    (reply, Reason::Throttled)
+                };
+                let counted = self.gateway().open_socket(&grant, limit).ok_or_else(too_many)?;
+                Ok((protocol, counted))
+            });
         asked.trace = trace;
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
-            Ok((grant, protocol, counted)) => {
-                // Who it is, is said by the first realm, whichever was the last.
-                asked.realm = wish.service.realm.as_ref().map(Arc::clone);
-                asked.subject = grant.subject().map(str::to_owned);
+            Ok((protocol, counted)) => {
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);

@@ -125,6 +125,8 @@ macro_rules! rows {
                 r03_digest_beside_an_origin_is_ambient,
                 r15_two_modules_use_the_nonce_once,
                 r13_a_reload_forgets_no_count,
+                r13_algorithms_without_users_are_told,
+                r15_digests_alone_do_not_judge_basic,
                 r13_stale_is_401_under_every_setting,
                 r10_digests_are_not_logged,
                 m23_wrong_digest_files_do_not_load,
