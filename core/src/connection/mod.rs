@@ -10,6 +10,7 @@ mod head;
 mod paths;
 mod preface;
 mod serve;
+mod stepup;
 mod throttle;
 mod ticket;
 
