@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         unix: UnixTime::from_secs(1_800_000_000),
     };
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let admission = gateway.admit(client, start).ok_or("full")?;
+    let admission = gateway.admit(0, client, start).ok_or("full")?;
     let peer = Peer {
         server: 0,
         remote: (client, 40_000).into(),

@@ -51,13 +51,14 @@ async fn drive(mut connection: Connection, mut stream: TcpStream, epoch: Instant
             Step::Wait(wait) => {
                 let outgoing = wait.outgoing(Leg::CLIENT);
                 let wants_read = wait.wants_read(Leg::CLIENT);
+                let room = buffer.len().min(wait.read_at_most(Leg::CLIENT));
                 let deadline = wait.deadline().map(|at| epoch + at.since_start());
                 let input = tokio::select! {
                     sent = writer.write(outgoing), if !outgoing.is_empty() => match sent {
                         Ok(n) => Input::Sent(Leg::CLIENT, n),
                         Err(_) => Input::Broken(Leg::CLIENT, Break::Io),
                     },
-                    read = reader.read(&mut buffer), if wants_read => match read {
+                    read = reader.read(&mut buffer[..room]), if wants_read => match read {
                         Ok(0) => Input::Eof(Leg::CLIENT),
                         Ok(n) => Input::Data(Leg::CLIENT, &buffer[..n]),
                         Err(_) => Input::Broken(Leg::CLIENT, Break::Reset),
@@ -103,7 +104,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(async move {
         while let Ok((stream, remote)) = listener.accept().await {
             let now = now(epoch);
-            if let Some(admission) = gateway.admit(remote.ip(), now) {
+            if let Some(admission) = gateway.admit(0, remote.ip(), now) {
                 let connection = Connection::client(
                     admission,
                     Peer {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
 
 use crate::time::UnixTime;
 
@@ -68,6 +68,24 @@ impl fmt::Debug for ClientTls {
         f.debug_struct("ClientTls")
             .field("name", &self.name)
             .finish_non_exhaustive()
+    }
+}
+
+/// How to secure an open leg, and in which role.
+#[derive(Clone)]
+pub enum Tls {
+    /// The far end is a server (StartTLS).
+    Client(ClientTls),
+    /// The far end is a client: the leg is [`Leg::CLIENT`].
+    Server(Arc<ServerConfig>),
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(tls) => f.debug_tuple("Client").field(tls).finish(),
+            Self::Server(_) => f.write_str("Server"),
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! The streams of one connection: what waits on each, and what the adapter has to be told of them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
 
 use crate::buffer::Outgoing;
-use crate::leg::{ClientTls, Destination, Dial, Leg};
+use crate::leg::{ClientTls, Destination, Dial, Leg, Tls};
 
 /// While more than this waits for the client, nothing is read that could add to it, in bytes.
 pub(crate) const HIGH_WATER: usize = 64 * 1024;
@@ -12,7 +15,7 @@ pub(crate) const HIGH_WATER: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) enum LegAction {
     Dial(Dial),
-    Secure(Leg, ClientTls),
+    Secure(Leg, Tls),
     Drop(Leg),
 }
 
@@ -104,8 +107,14 @@ impl Legs {
 
     pub(crate) fn secure(&mut self, leg: Leg, tls: ClientTls) {
         if leg != Leg::CLIENT && self.get(leg).is_some_and(|state| state.open) {
-            self.actions.push_back(LegAction::Secure(leg, tls));
+            self.actions.push_back(LegAction::Secure(leg, Tls::Client(tls)));
         }
+    }
+
+    /// Starts TLS as a server on the client's stream.
+    pub(crate) fn accept_tls(&mut self, config: Arc<ServerConfig>) {
+        self.actions
+            .push_back(LegAction::Secure(Leg::CLIENT, Tls::Server(config)));
     }
 
     pub(crate) fn write(&mut self, leg: Leg, bytes: &[u8]) {

@@ -22,6 +22,7 @@
 //! | [`note`] | what is told to the operator |
 //! | [`config`] | the configuration file, with a place for every error |
 //! | [`http`] | request heads, targets, origins, answers |
+//! | `proxy_protocol` | what a balancer says before everything else |
 //! | `tls`, `budget`, `bell`, `legs`, `buffer`, `timers` | what the machine is made of |
 //! | [`job`], [`leg`], [`reason`], [`secret`], [`entropy`], [`time`], [`trace`] | plain data |
 
@@ -47,6 +48,7 @@ mod bell;
 mod budget;
 mod buffer;
 mod legs;
+mod proxy_protocol;
 mod rules;
 mod timers;
 mod tls;

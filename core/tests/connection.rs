@@ -85,7 +85,7 @@ impl Client {
             local: (address, 8443).into(),
         };
         Self {
-            connection: Connection::client(gateway.admit(address, START).unwrap(), peer, START),
+            connection: Connection::client(gateway.admit(0, address, START).unwrap(), peer, START),
             now: START,
             jobs: Vec::new(),
             notes: Vec::new(),

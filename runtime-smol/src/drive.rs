@@ -127,7 +127,9 @@ impl Run {
                 for (index, (leg, stream)) in self.legs.iter_mut().enumerate() {
                     let leg = *leg;
                     let (outgoing, wants_read) = (wait.outgoing(leg), wait.wants_read(leg));
-                    if let Poll::Ready(event) = stream.poll(cx, outgoing, wants_read, scratch) {
+                    let room = scratch.len().min(wait.read_at_most(leg));
+                    let room = scratch.get_mut(..room).unwrap_or_default();
+                    if let Poll::Ready(event) = stream.poll(cx, outgoing, wants_read, room) {
                         // Whoever moved is asked last next time.
                         self.legs.rotate_left(index + 1);
                         self.handle(now, leg, event, scratch);

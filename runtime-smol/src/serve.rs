@@ -82,7 +82,7 @@ fn run(config: Option<PathBuf>, listen: Option<SocketAddr>, clock: Clock, log: &
     }
     let listeners = Listeners::bind(&gateway)?;
     if let (Some(demo), Some(address)) = (demo, listeners.addresses().first()) {
-        print(&demo.printout(NAME, address.port()));
+        print(demo.printout(NAME, address.port()));
     }
     // Before anybody is told that the program listens, and may want to end it.
     let signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;

@@ -285,7 +285,7 @@ fn admit(
     shared: &Arc<Shared>,
 ) -> Option<Drive> {
     let now = shared.clock.now();
-    let admission = shared.gateway.admit(remote.ip(), now)?;
+    let admission = shared.gateway.admit(listener.server, remote.ip(), now)?;
     let peer = Peer {
         server: listener.server,
         remote,
@@ -294,9 +294,12 @@ fn admit(
     };
     // Without it only latency is lost.
     let _ = socket.get_ref().set_nodelay(true);
-    let client = Stream::accepted(socket, shared.gateway.tls(listener.server));
     let connection = Connection::client(admission, peer, now);
-    Some(Drive::new(connection, client, Arc::clone(shared)))
+    Some(Drive::new(
+        connection,
+        Stream::accepted(socket),
+        Arc::clone(shared),
+    ))
 }
 
 /// Refreshes the gateway every [`REFRESH`], and reloads it on demand, until the server is gone.

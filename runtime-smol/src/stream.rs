@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use async_io::Async;
 use blocking::Unblock;
-use countersign_core::leg::{Break, ClientTls, Dial, DialError, Opened, TlsInfo};
+use countersign_core::leg::{Break, ClientTls, Dial, DialError, Opened, Tls, TlsInfo};
 use countersign_core::ops::faults;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -80,16 +80,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// An accepted stream; with `tls`, the handshake comes first.
-    pub(crate) fn accepted(socket: Socket, tls: Option<Arc<ServerConfig>>) -> Self {
-        Self::new(match tls {
-            None => State::Open(Io::Plain(socket)),
-            Some(config) => State::Securing(Box::pin(async move {
-                let limit = |tls: &mut rustls::ServerConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
-                let stream = TlsAcceptor::from(config).accept_with(socket, limit).await;
-                stream.map(TlsStream::Server)
-            })),
-        })
+    /// An accepted stream.
+    pub(crate) const fn accepted(socket: Socket) -> Self {
+        Self::new(State::Open(Io::Plain(socket)))
     }
 
     /// A stream that is being opened.
@@ -107,10 +100,13 @@ impl Stream {
         }
     }
 
-    /// Starts TLS as a client on an open plain stream. Anything else breaks.
-    pub(crate) fn secure(&mut self, tls: ClientTls) {
+    /// Starts TLS on an open plain stream. Anything else breaks.
+    pub(crate) fn secure(&mut self, tls: Tls) {
         self.state = match std::mem::replace(&mut self.state, State::Gone) {
-            State::Open(Io::Plain(socket)) => State::Securing(Box::pin(secured(socket, tls))),
+            State::Open(Io::Plain(socket)) => State::Securing(match tls {
+                Tls::Client(tls) => Box::pin(secured(socket, tls)),
+                Tls::Server(config) => Box::pin(accepted(socket, config)),
+            }),
             State::Open(Io::Tls(_) | Io::File(_)) | State::Dialing(_) | State::Securing(_) | State::Gone => {
                 State::abandoned()
             }
@@ -269,6 +265,13 @@ pub(crate) async fn secured(socket: Socket, tls: ClientTls) -> io::Result<TlsStr
     let limit = |tls: &mut rustls::ClientConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
     let stream = TlsConnector::from(tls.config).connect_with(tls.name, socket, limit);
     stream.await.map(TlsStream::Client)
+}
+
+/// Performs a TLS handshake as a server.
+async fn accepted(socket: Socket, config: Arc<ServerConfig>) -> io::Result<TlsStream<Socket>> {
+    let limit = |tls: &mut rustls::ServerConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
+    let stream = TlsAcceptor::from(config).accept_with(socket, limit);
+    stream.await.map(TlsStream::Server)
 }
 
 fn info(tls: &TlsStream<Socket>) -> TlsInfo {

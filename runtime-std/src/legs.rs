@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::connection::Wait;
-use countersign_core::leg::{Break, ClientTls, Destination, Dial, DialError, Leg, Opened};
+use countersign_core::leg::{Break, ClientTls, Destination, Dial, DialError, Leg, Opened, Tls};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -90,11 +90,11 @@ impl Legs {
         }
     }
 
-    /// Starts TLS as a client on an open leg.
+    /// Starts TLS on an open leg.
     ///
     /// # Errors
     /// There is no such socket, or it cannot begin with these settings.
-    pub(crate) fn secure(&mut self, leg: Leg, tls: ClientTls) -> Result<(), Break> {
+    pub(crate) fn secure(&mut self, leg: Leg, tls: Tls) -> Result<(), Break> {
         match self.find(leg) {
             Some(End::Socket(stream)) => stream.secure(tls),
             Some(End::Resolving(_) | End::File(_) | End::Read) | None => Err(Break::Io),
@@ -118,7 +118,9 @@ impl Legs {
     /// the next time.
     pub(crate) fn advance(&mut self, wait: Wait<'_>, scratch: &mut Vec<u8>) -> Option<(Leg, Event)> {
         let (at, found) = self.legs.iter_mut().enumerate().find_map(|(at, (leg, end))| {
-            end.advance(wait.wants_read(*leg), wait.outgoing(*leg), scratch)
+            let room = wait.read_at_most(*leg);
+            let room = if wait.wants_read(*leg) { room } else { 0 };
+            end.advance(room, wait.outgoing(*leg), scratch)
                 .map(|event| (at, (*leg, event)))
         })?;
         self.legs.rotate_left(at + 1);
@@ -173,10 +175,10 @@ fn polled<'a>(
 }
 
 impl End {
-    fn advance(&mut self, wants_read: bool, outgoing: &[u8], scratch: &mut Vec<u8>) -> Option<Event> {
+    fn advance(&mut self, room: usize, outgoing: &[u8], scratch: &mut Vec<u8>) -> Option<Event> {
         match self {
-            Self::Socket(stream) => stream.advance(wants_read, outgoing, scratch),
-            Self::File(file) if wants_read => {
+            Self::Socket(stream) => stream.advance(room, outgoing, scratch),
+            Self::File(file) if room > 0 => {
                 scratch.resize(SCRATCH, 0);
                 match file.read(scratch) {
                     Ok(read @ 1..) => Some(Event::Data(read)),

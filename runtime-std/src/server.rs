@@ -124,7 +124,7 @@ impl Shared {
             return;
         };
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            let client = Stream::accepted(socket, self.gateway.tls(peer.server))?;
+            let client = Stream::accepted(socket)?;
             let connection = Connection::client(admission, peer, self.clock.now());
             drive(self, connection, client, mailbox)
         }));
@@ -372,7 +372,10 @@ fn admit(
     socket: TcpStream,
     remote: SocketAddr,
 ) -> io::Result<()> {
-    let Some(admission) = shared.gateway.admit(remote.ip(), shared.clock.now()) else {
+    let Some(admission) = shared
+        .gateway
+        .admit(listener.server, remote.ip(), shared.clock.now())
+    else {
         return Ok(());
     };
     let Ok(local) = socket.local_addr() else {

@@ -5,15 +5,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::vec;
 
-use countersign_core::leg::{Break, ClientTls, DialError, Opened, TlsInfo};
+use countersign_core::leg::{Break, ClientTls, DialError, Opened, Tls, TlsInfo};
 use countersign_core::ops::faults;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
-use rustls::{ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
+use rustls::{ClientConnection, HandshakeKind, ServerConnection};
 
 /// Bytes that one read takes at most: the largest TLS record.
 pub(crate) const SCRATCH: usize = 16 * 1024;
@@ -82,18 +81,13 @@ enum Hangup {
 }
 
 impl Stream {
-    /// The accepted `socket`, on which TLS is spoken if there are settings for it.
+    /// The accepted `socket`.
     ///
     /// # Errors
-    /// What the operating system or rustls says.
-    pub(crate) fn accepted(socket: TcpStream, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
+    /// What the operating system says.
+    pub(crate) fn accepted(socket: TcpStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        let mut stream = Self::new(socket, Phase::Open);
-        if let Some(config) = tls {
-            let tls = ServerConnection::new(config).map_err(io::Error::other)?;
-            stream.start_tls(tls.into(), None);
-        }
-        Ok(stream)
+        Ok(Self::new(socket, Phase::Open))
     }
 
     /// A stream to the first of `addresses` that answers, in their order.
@@ -136,13 +130,16 @@ impl Stream {
         }
     }
 
-    /// Starts TLS as a client on the open stream.
+    /// Starts TLS on the open stream.
     ///
     /// # Errors
     /// It cannot begin with these settings.
-    pub(crate) fn secure(&mut self, tls: ClientTls) -> Result<(), Break> {
-        let tls = ClientConnection::new(tls.config, tls.name).map_err(|_| Break::Tls)?;
-        self.start_tls(tls.into(), None);
+    pub(crate) fn secure(&mut self, tls: Tls) -> Result<(), Break> {
+        let tls = match tls {
+            Tls::Client(tls) => ClientConnection::new(tls.config, tls.name).map(Into::into),
+            Tls::Server(config) => ServerConnection::new(config).map(Into::into),
+        };
+        self.start_tls(tls.map_err(|_| Break::Tls)?, None);
         Ok(())
     }
 
@@ -162,23 +159,18 @@ impl Stream {
         }
     }
 
-    /// Goes on until something happened or the peer must act. `scratch` is given its size when it
-    /// is first needed.
-    pub(crate) fn advance(
-        &mut self,
-        wants_read: bool,
-        outgoing: &[u8],
-        scratch: &mut Vec<u8>,
-    ) -> Option<Event> {
+    /// Goes on until something happened or the peer must act. At most `room` bytes are read, none
+    /// if it is 0; `scratch` is given its size when it is first needed.
+    pub(crate) fn advance(&mut self, room: usize, outgoing: &[u8], scratch: &mut Vec<u8>) -> Option<Event> {
         match &self.phase {
             Phase::Connecting(_) => self.finish_connect(),
             Phase::Securing(_) => self.handshake(),
             Phase::Open => match self.write(outgoing) {
-                None if wants_read => self.read(scratch),
-                Some(Event::Broken(why)) => self.read_the_rest(why, wants_read, scratch),
+                None if room > 0 => self.read(room, scratch),
+                Some(Event::Broken(why)) => self.read_the_rest(why, room, scratch),
                 written => written,
             },
-            Phase::Cut(why) => self.read_the_rest(*why, wants_read, scratch),
+            Phase::Cut(why) => self.read_the_rest(*why, room, scratch),
             Phase::Gone => None,
         }
     }
@@ -313,11 +305,11 @@ impl Stream {
         Ok(true)
     }
 
-    fn read(&mut self, scratch: &mut Vec<u8>) -> Option<Event> {
+    fn read(&mut self, room: usize, scratch: &mut Vec<u8>) -> Option<Event> {
         if self.ended {
             return None;
         }
-        scratch.resize(SCRATCH, 0);
+        scratch.resize(SCRATCH.min(room), 0);
         loop {
             if let Some(tls) = &mut self.tls {
                 match tls.reader().read(scratch) {
@@ -341,10 +333,10 @@ impl Stream {
     }
 
     /// After a failed write: what the peer said before it left, a refusal perhaps, is still heard.
-    fn read_the_rest(&mut self, why: Break, wants_read: bool, scratch: &mut Vec<u8>) -> Option<Event> {
+    fn read_the_rest(&mut self, why: Break, room: usize, scratch: &mut Vec<u8>) -> Option<Event> {
         self.phase = Phase::Cut(why);
         self.readable = true;
-        let rest = if wants_read { self.read(scratch) } else { None };
+        let rest = if room > 0 { self.read(room, scratch) } else { None };
         match rest {
             Some(Event::Data(read)) => Some(Event::Data(read)),
             Some(_) | None => Some(self.broken(why)),

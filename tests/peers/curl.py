@@ -10,6 +10,10 @@ from report import expect, expect_equal
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
+# The fields that ask for an upgrade.
+UPGRADE = ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Version: 13",
+           "-H", f"Sec-WebSocket-Key: {KEY}"]
+
 # How long one request may take. An upgrade that is granted lasts this long, unless it is cut off.
 SECONDS = 10
 
@@ -141,13 +145,21 @@ def checks(report, running, material):
         expect(status in (None, 400, 403), f"the status is {status}")
     with report.check("curl: --anyauth is challenged and passes on one connection"):
         retries_on_one_connection(f"https://localhost:{port}/echo", trust)
+    for path, options in (("/phones", ("--digest",)), ("/old-phones", ("--digest",)), ("/phones", ())):
+        with report.check(f"curl: {'--digest' if options else '--anyauth'} passes {path} on one connection"):
+            retries_on_one_connection(f"https://localhost:{port}{path}", trust, *options)
+            expect_equal(running.events("decision")[-1]["scheme"], "Digest", "the scheme that curl chose")
+    with report.check("curl: 401 with a wrong password by Digest"):
+        command = ["curl", "-s", "--http1.1", *trust, "--digest", "-u", "alice:wrong", *UPGRADE,
+                   "-w", "%{http_code}", f"https://localhost:{port}/phones"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment())
+        expect_equal(done.stdout, "unauthorized\n401", "the body and the status")
 
 
-def retries_on_one_connection(url, trust):
-    """curl asks without a credential, reads the challenges and answers the one it can."""
+def retries_on_one_connection(url, trust, method="--anyauth"):
+    """curl asks without a credential, reads the challenges and answers the one it prefers of those it may."""
     command = ["curl", "-s", "-o", "/dev/null", "--http1.1", "--max-time", "1", *trust,
-               "-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Version: 13",
-               "-H", f"Sec-WebSocket-Key: {KEY}", "--anyauth", "-u", f"alice:{PASSWORD}",
+               *UPGRADE, method, "-u", f"alice:{PASSWORD}",
                "-w", "%{http_code} %{num_connects}", url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment())
     # An upgrade's answer has no end for curl: it gives up after a second, with the status in its hands.

@@ -1,6 +1,7 @@
 """What the programs are configured with: a certificate, keys, tokens and user files, all made on the spot."""
 
 import base64
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -12,6 +13,8 @@ BCRYPT = "$2y$04$abcdefghijklmnopqrstuuqREtd3VJD2QVZbuFskFSLk6eRIrQoOS"
 
 ISSUER = "https://issuer.example"
 AUDIENCE = "peers"
+# The text of the challenge that phones answer: it is a part of what is stored for each user.
+PHONES = "phones"
 
 # Autobahn's largest message is 16 MiB, and its cases are one connection each.
 MESSAGE_BYTES = 32 << 20
@@ -76,6 +79,12 @@ def with_one_bit_changed(token):
     return f"{signed}.{base64url(bytes(raw))}"
 
 
+def digest_lines(user):
+    """What `htdigest` would write about the user, with both hashes of RFC 7616 that are offered."""
+    secret = f"{user}:{PHONES}:{PASSWORD}".encode()
+    return [f"{user}:{PHONES}:{hash(secret).hexdigest()}\n" for hash in (hashlib.sha256, hashlib.md5)]
+
+
 class Material:
     """A folder with a configuration and everything that it names."""
 
@@ -92,6 +101,7 @@ class Material:
         ).stdout.strip()
         self._write("users.htpasswd", f"alice:{BCRYPT}\nbob:{argon2}\n")
         self._write("users.htgroup", "operators: bob\nstaff: alice @operators\n")
+        self._write("users.htdigest", "".join(digest_lines("alice")))
         self._write("edge.json", json.dumps(configuration(), indent=2))
 
     def tokens(self):
@@ -125,6 +135,7 @@ def configuration():
     jwt = {"type": "jwt", "success": "sufficient", "issuer": ISSUER, "audience": AUDIENCE, "leeway": "0s"}
     users = {"type": "users", "success": "sufficient",
              "passwords": "users.htpasswd", "groups": "users.htgroup"}
+    digests = {"type": "users", "success": "sufficient", "digests": "users.htdigest"}
     by_key = jwt | {"verification": {"publicKey": {"ES256": {"keyFile": "issuer.pem"}}}}
     by_set = jwt | {"verification": {"jwks": {"keyFile": "jwks.json"}}}
     carriers = ["authorization", "query:access_token", "subprotocol:access_token"]
@@ -137,12 +148,17 @@ def configuration():
             "staff": {"scope": ["ws"], "challenges": ["Bearer", "Basic"], "carriers": carriers,
                       "loginModules": [users, by_key]},
             "keyset": {"loginModules": [by_set]},
+            "phones": {"description": PHONES, "challenges": ["Bearer", "Digest", "Basic"],
+                       "digest": {"algorithms": ["SHA-256", "MD5"]}, "loginModules": [digests, users, by_key]},
+            "old-phones": {"description": PHONES, "digest": {"algorithms": ["MD5"]}, "loginModules": [digests]},
         },
         "services": {
             "echo": {"type": "echo", "accept": "/echo", "realm": "staff", "origins": [],
                      "subprotocols": ["chat"]},
             "operators": {"type": "echo", "accept": "/operators", "realm": "staff", "origins": [],
                           "requireRoles": ["operators"]},
+            "phones": {"type": "echo", "accept": "/phones", "realm": "phones", "origins": []},
+            "old-phones": {"type": "echo", "accept": "/old-phones", "realm": "old-phones", "origins": []},
             "keyset": {"type": "echo", "accept": "/keyset", "realm": "keyset"},
         },
         "limits": {"messageBytes": MESSAGE_BYTES},

@@ -5,10 +5,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use countersign_core::auth::algorithm::Algorithm;
+use countersign_core::auth::digest::DigestCredentials;
 use countersign_core::auth::jwk::KeySet;
 use countersign_core::auth::jwt::{Rules, Token, verify};
+use countersign_core::auth::nonce::Issue;
+use countersign_core::entropy::{Entropy, Seed};
 use countersign_core::gateway::Gateway;
-use countersign_core::http::credentials::Authorization;
+use countersign_core::http::credentials::{Authorization, Rest};
 use countersign_core::http::{HeadLimits, HeadScanner, Scan};
 use countersign_core::leg::Break;
 
@@ -57,6 +60,30 @@ pub fn auth_params(data: &[u8]) {
     if let Ok(authorization) = Authorization::parse(data) {
         let _ = format!("{authorization:?}");
     }
+}
+
+/// A Digest credential for `/api/ws`. Nobody forges a nonce, or answers for a password that nobody has.
+pub fn digest(data: &[u8]) {
+    let Ok(Authorization { rest, .. }) = Authorization::parse(data) else {
+        return;
+    };
+    let Rest::Params(params) = rest else { return };
+    let Ok(credentials) = DigestCredentials::parse(&params, "GET", "/api/ws") else {
+        return;
+    };
+    assert!(params.duplicate().is_none(), "a parameter is repeated");
+    assert_ne!(credentials.count(), 0, "the count of no request");
+    assert_eq!(format!("{credentials:?}"), "DigestCredentials(***)");
+    for length in [0, 16, 32] {
+        assert!(
+            !credentials.is_answer_of(&vec![0; length]),
+            "a response is forged"
+        );
+    }
+    let (nonce, opaque) = credentials.nonce();
+    let entropy = Entropy::new(&Seed::new([7; 32]));
+    let issue = Issue::read(&entropy, "demo", nonce, opaque);
+    assert!(issue.is_none(), "a nonce is forged");
 }
 
 static KEYS: LazyLock<KeySet> =

@@ -56,7 +56,7 @@ impl Solo {
     /// If there is no room for it.
     pub fn at(gateway: &Arc<Gateway>, now: Now) -> Self {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let admission = gateway.admit(address, now).expect("there is room for one");
+        let admission = gateway.admit(0, address, now).expect("there is room for one");
         let (remote, local) = (SocketAddr::new(address, 50_000), SocketAddr::new(address, PORT));
         let peer = Peer {
             server: 0,
@@ -202,7 +202,8 @@ impl Solo {
                 self.watched
                     .handle(self.now, Input::Sent(Leg::CLIENT, bytes.len()));
             } else if levels.wants_read && !self.waiting.is_empty() {
-                let bytes = std::mem::take(&mut self.waiting);
+                let count = self.waiting.len().min(levels.at_most);
+                let bytes: Vec<u8> = self.waiting.drain(..count).collect();
                 self.watched.handle(self.now, Input::Data(Leg::CLIENT, &bytes));
             } else if levels.wants_read && self.finished && !self.told {
                 self.told = true;

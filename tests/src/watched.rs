@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use countersign_core::connection::{Connection, Input, Step, Wait};
 use countersign_core::job::Job;
-use countersign_core::leg::{ClientTls, Dial, Leg};
+use countersign_core::leg::{Dial, Leg, Tls};
 use countersign_core::note::Note;
 use countersign_core::time::{Moment, Now};
 
@@ -18,7 +18,7 @@ pub enum Action {
     /// Open a stream.
     Dial(Dial),
     /// Start TLS on an open leg.
-    Secure(Leg, ClientTls),
+    Secure(Leg, Tls),
     /// Run a job.
     Compute(Job),
     /// Log a note.
@@ -36,6 +36,8 @@ pub struct LegLevels {
     pub leg: Leg,
     /// Whether bytes of it are wanted.
     pub wants_read: bool,
+    /// How many of them at once.
+    pub at_most: usize,
     /// How many bytes wait to be written to it.
     pub outgoing: usize,
 }
@@ -54,6 +56,7 @@ impl Levels {
         let levels = |leg| LegLevels {
             leg,
             wants_read: wait.wants_read(leg),
+            at_most: wait.read_at_most(leg),
             outgoing: wait.outgoing(leg).len(),
         };
         Self {

@@ -49,6 +49,11 @@ fn auth_params() {
 }
 
 #[test]
+fn digest() {
+    replay("digest", fuzz::digest, 500);
+}
+
+#[test]
 fn jwt() {
     replay("jwt", fuzz::jwt, 200);
 }

@@ -96,6 +96,7 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
@@ -142,6 +143,30 @@ mod tests {
             assert_eq!(nonces.spend(issue(1), 2 + ahead), Spent::Fresh);
             assert_eq!(nonces.spend(issue(1), 2), Spent::Reused, "{ahead}");
             assert_eq!(nonces.spend(issue(1), 3), Spent::Fresh, "{ahead}");
+        }
+    }
+
+    #[test]
+    fn r13_no_count_is_good_twice() {
+        for step in [3, 31, 64, 65, 130] {
+            let nonces = Nonces::default();
+            let mut used = BTreeSet::new();
+            let mut highest: u32 = 0;
+            let mut random: u32 = 1;
+            for _ in 0..2000 {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let count = (highest + step)
+                    .saturating_sub((random >> 16) % (2 * step))
+                    .max(1);
+                let in_window = count + WINDOW >= highest;
+                let expected = if in_window && used.insert(count) {
+                    Spent::Fresh
+                } else {
+                    Spent::Reused
+                };
+                assert_eq!(nonces.spend(issue(1), count), expected, "{count} below {highest}");
+                highest = highest.max(count);
+            }
         }
     }
 

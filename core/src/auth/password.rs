@@ -488,7 +488,8 @@ impl fmt::Display for HashError {
                 Scheme::OtherArgon2 => "of the argon2 family only argon2id is accepted",
                 Scheme::BrokenBcrypt => "of the bcrypt family only $2a$, $2b$ and $2y$ are accepted",
                 Scheme::Unknown => {
-                    "not a bcrypt, argon2id or SHA-crypt hash (clear text and DES crypt are not accepted)"
+                    "not a bcrypt, argon2id or SHA-crypt hash (clear text and DES crypt are not accepted); the command \
+                     `hash` makes one"
                 }
             }),
             Self::Malformed(part) => write!(f, "{part} of the hash is malformed"),

@@ -264,6 +264,9 @@ fn read_fault(error: &io::Error, limit: usize) -> String {
         format!("the file is too large: at most {limit} bytes are read")
     } else if error.kind() == io::ErrorKind::IsADirectory {
         "this is a folder: name a file".to_owned()
+    } else if error.kind() == io::ErrorKind::InvalidInput {
+        // Adapters open nothing that blocks, or that a reload would find empty.
+        "not a regular file: a pipe or a device cannot be read again at a reload".to_owned()
     } else {
         format!("the file cannot be read: {}", error.kind())
     }

@@ -89,6 +89,8 @@ pub struct Server {
     pub health: Option<String>,
     /// `max-age` of `Strict-Transport-Security`.
     pub hsts: Option<Duration>,
+    /// The networks from which a PROXY header of version 2 comes first.
+    pub proxy_protocol: Vec<Network>,
     /// Where it stands in the file.
     pub place: Place,
 }

@@ -302,7 +302,12 @@ impl Connection {
         let awaited = State::Head(Self::scanner(&self.rules));
         match std::mem::replace(&mut self.state, awaited) {
             State::Checking(checking) => Some(checking),
-            State::Head(_) | State::Body(_) | State::Serving(_) | State::Closing(_) | State::Closed => None,
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Serving(_)
+            | State::Closing(_)
+            | State::Closed => None,
         }
     }
 
@@ -338,10 +343,11 @@ impl Connection {
                 })
         };
         asked.trace = trace;
+        // The login has succeeded: a refusal from here on has a name too.
+        asked.subject = grant.subject().map(str::to_owned);
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             Ok((protocol, counted, membership)) => {
-                asked.subject = grant.subject().map(str::to_owned);
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);

@@ -59,7 +59,12 @@ impl Connection {
     pub(super) fn close_is_late(&mut self, now: Now) {
         match &self.state {
             State::Serving(_) => self.give_up_handshake(now),
-            State::Head(_) | State::Body(_) | State::Checking(_) | State::Closing(_) | State::Closed => {
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Closing(_)
+            | State::Closed => {
                 self.over();
             }
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Connection;
 use crate::job::{Computed, Job};
-use crate::leg::{Break, ClientTls, Dial, DialError, Leg, Opened, TlsInfo};
+use crate::leg::{Break, Dial, DialError, Leg, Opened, Tls, TlsInfo};
 use crate::note::Note;
 use crate::time::Moment;
 
@@ -44,8 +44,9 @@ pub enum Input<'a> {
 pub enum Step<'c> {
     /// Open this stream and answer with [`Input::Dialed`].
     Dial(Dial),
-    /// Start TLS as a client on an open leg (StartTLS) and answer with [`Input::Secured`].
-    Secure(Leg, ClientTls),
+    /// Start TLS on an open leg and answer with [`Input::Secured`]. Bytes of the leg that are not
+    /// read yet belong to the handshake.
+    Secure(Leg, Tls),
     /// Run this away from the IO path and answer with [`Input::Computed`].
     Compute(Job),
     /// Write this to the log, without waiting.
@@ -86,6 +87,12 @@ impl<'c> Wait<'c> {
     /// Says whether bytes of this leg are wanted now.
     pub fn wants_read(self, leg: Leg) -> bool {
         self.0.wants_read(leg)
+    }
+
+    /// Returns how many bytes of this leg may be read at once, at least one. It is small only while
+    /// something is read behind which TLS begins.
+    pub fn read_at_most(self, leg: Leg) -> usize {
+        self.0.read_at_most(leg)
     }
 
     /// Returns the bytes to write to this leg next. Empty when everything was reported `Sent`.

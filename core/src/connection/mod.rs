@@ -8,6 +8,7 @@ mod contract;
 mod form;
 mod head;
 mod paths;
+mod preface;
 mod serve;
 mod throttle;
 mod ticket;
@@ -30,6 +31,7 @@ use crate::job::Job;
 use crate::leg::Leg;
 use crate::legs::{HIGH_WATER, LegAction, Legs};
 use crate::note::Note;
+use crate::proxy_protocol::HeaderScanner;
 use crate::rules::{Rules, Server};
 use crate::service::LegEvent;
 use crate::time::{Moment, Now};
@@ -60,6 +62,8 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum State {
+    /// A balancer's PROXY header is awaited or arriving.
+    Preface(HeaderScanner),
     /// A request head is awaited or arriving.
     Head(HeadScanner),
     /// The body of a request is arriving.
@@ -84,11 +88,7 @@ impl Connection {
         timers.set(Timer::Head, now.at.after(rules.limits.head_timeout));
         let server = rules.servers.get(peer.server);
         let secured = server.is_none_or(|server| server.tls.is_none());
-        let state = match server {
-            Some(_) => State::Head(Self::scanner(&rules)),
-            None => State::Closed,
-        };
-        Self {
+        let mut connection = Self {
             admission,
             rules,
             peer,
@@ -96,13 +96,18 @@ impl Connection {
             timers,
             notes: VecDeque::new(),
             job: None,
-            state,
+            state: State::Closed,
             pending: Vec::new(),
             requests: 0,
             attempts: 0,
             late,
             secured,
+        };
+        connection.state = connection.first_state();
+        if matches!(connection.state, State::Head(_)) {
+            connection.begin_tls();
         }
+        connection
     }
 
     fn scanner(rules: &Rules) -> HeadScanner {
@@ -201,6 +206,7 @@ impl Connection {
             self.fire(now, timer);
         }
         match &self.state {
+            State::Preface(_) => self.tick_preface(),
             State::Head(_) => self.tick_head(now),
             State::Body(_) => self.tick_body(now),
             State::Checking(_) => self.tick_check(),
@@ -212,6 +218,7 @@ impl Connection {
 
     fn fire(&mut self, now: Now, timer: Timer) {
         match timer {
+            Timer::Head if matches!(self.state, State::Preface(_)) => self.end_preface(),
             Timer::Head => self.head_is_late(now),
             Timer::Body => self.body_is_late(now),
             Timer::KeepAlive => self.begin_close(now),
@@ -228,6 +235,7 @@ impl Connection {
 
     fn client_data(&mut self, now: Now, bytes: &[u8]) {
         match &mut self.state {
+            State::Preface(_) => self.preface_bytes(now, bytes),
             State::Head(_) if self.pending.is_empty() => self.head_bytes(now, bytes),
             State::Body(_) if self.pending.is_empty() => self.body_bytes(now, bytes),
             State::Head(_) | State::Body(_) | State::Checking(_) => self.pending.extend_from_slice(bytes),
@@ -259,7 +267,7 @@ impl Connection {
                     let bytes = std::mem::take(&mut self.pending);
                     self.serve_bytes(now, &bytes);
                 }
-                State::Head(_) | State::Checking(_) => return,
+                State::Preface(_) | State::Head(_) | State::Checking(_) => return,
                 State::Closing(_) | State::Closed => self.pending = Vec::new(),
             }
         }
@@ -271,7 +279,12 @@ impl Connection {
         }
         match &self.state {
             // 101 to a peer that cannot answer a ping is of no use, but a refusal is read.
-            State::Head(_) | State::Body(_) | State::Checking(_) | State::Closing(_) | State::Closed => {}
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Closing(_)
+            | State::Closed => {}
             State::Serving(_) => {
                 self.socket_ended(now, 1006, "");
                 self.begin_close(now);
@@ -313,7 +326,7 @@ impl Connection {
     /// Runs the stall timer exactly while something waits for the client.
     fn watch_stall(&mut self, now: Now) {
         match &self.state {
-            State::Head(_) | State::Body(_) | State::Checking(_) | State::Serving(_) => {
+            State::Preface(_) | State::Head(_) | State::Body(_) | State::Checking(_) | State::Serving(_) => {
                 if self.legs.client().out.is_empty() {
                     self.timers.stop(Timer::Stall);
                 } else if self.timers.get(Timer::Stall).is_none() {
@@ -330,9 +343,12 @@ impl Connection {
     fn stalled(&mut self, now: Now) {
         match &self.state {
             State::Serving(_) => self.end_socket(now, crate::ws::Close::SlowConsumer),
-            State::Head(_) | State::Body(_) | State::Checking(_) | State::Closing(_) | State::Closed => {
-                self.over()
-            }
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Closing(_)
+            | State::Closed => self.over(),
         }
     }
 
@@ -350,11 +366,25 @@ impl Connection {
         }
         match &self.state {
             State::Head(_) | State::Body(_) => below && self.pending.is_empty(),
+            State::Preface(_) => true,
             // A reset shows only to who reads; what follows the head waits, at most one read of it.
             State::Checking(_) => self.pending.is_empty(),
             State::Serving(serving) => below && serving.wants_read(),
             State::Closing(_) => true,
             State::Closed => false,
+        }
+    }
+
+    fn read_at_most(&self, leg: Leg) -> usize {
+        match &self.state {
+            State::Preface(scanner) if leg == Leg::CLIENT => scanner.wanted(),
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Serving(_)
+            | State::Closing(_)
+            | State::Closed => usize::MAX,
         }
     }
 

@@ -22,35 +22,66 @@ struct Table {
     per_address: BTreeMap<AddressKey, usize>,
 }
 
-impl Admissions {
-    /// Takes a slot for `address`; loopback addresses count in all only.
-    fn enter(&self, address: IpAddr, limit: usize, limit_per_address: usize) -> bool {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = AddressKey::of(address);
-        let exempt = address.to_canonical().is_loopback();
-        let here = table.per_address.get(&key).copied().unwrap_or(0);
-        if table.open >= limit || (!exempt && here >= limit_per_address) {
-            drop(table);
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return false;
+impl Table {
+    fn enter(&mut self, key: Option<AddressKey>, limit: usize) -> bool {
+        let Some(key) = key else { return true };
+        let here = self.per_address.get(&key).copied().unwrap_or(0);
+        if here < limit {
+            self.per_address.insert(key, here + 1);
         }
-        table.open += 1;
-        if !exempt {
-            table.per_address.insert(key, here + 1);
-        }
-        true
+        here < limit
     }
 
-    fn leave(&self, address: IpAddr) {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.open = table.open.saturating_sub(1);
-        let key = AddressKey::of(address);
-        if let Some(here) = table.per_address.get_mut(&key) {
-            *here -= 1;
+    fn leave(&mut self, key: Option<AddressKey>) {
+        let Some(key) = key else { return };
+        if let Some(here) = self.per_address.get_mut(&key) {
+            *here = here.saturating_sub(1);
             if *here == 0 {
-                table.per_address.remove(&key);
+                self.per_address.remove(&key);
             }
         }
+    }
+}
+
+/// Returns what `address` is counted as; loopback addresses count in all only.
+fn key(address: IpAddr) -> Option<AddressKey> {
+    (!address.to_canonical().is_loopback()).then(|| AddressKey::of(address))
+}
+
+impl Admissions {
+    /// Takes a slot, and one of `key` if there is one.
+    fn enter(&self, key: Option<AddressKey>, limit: usize, limit_per_address: usize) -> bool {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let entered = table.open < limit && table.enter(key, limit_per_address);
+        if entered {
+            table.open += 1;
+        }
+        drop(table);
+        self.count(entered)
+    }
+
+    /// Gives the slot of `old` to `new`.
+    fn rename(&self, old: Option<AddressKey>, new: Option<AddressKey>, limit_per_address: usize) -> bool {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let entered = table.enter(new, limit_per_address);
+        if entered {
+            table.leave(old);
+        }
+        drop(table);
+        self.count(entered)
+    }
+
+    fn leave(&self, key: Option<AddressKey>) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.open = table.open.saturating_sub(1);
+        table.leave(key);
+    }
+
+    fn count(&self, entered: bool) -> bool {
+        if !entered {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        entered
     }
 
     /// Returns how many connections are open.
@@ -68,7 +99,7 @@ impl Admissions {
 #[derive(Debug)]
 pub struct Admission {
     gateway: Arc<Gateway>,
-    address: IpAddr,
+    key: Option<AddressKey>,
     bell: Arc<Bell>,
     number: u64,
 }
@@ -76,20 +107,32 @@ pub struct Admission {
 impl Admission {
     pub(super) fn new(
         gateway: &Arc<Gateway>,
-        address: IpAddr,
+        address: Option<IpAddr>,
         limit: usize,
         limit_per_address: usize,
     ) -> Option<Self> {
-        if !gateway.admissions.enter(address, limit, limit_per_address) {
+        let key = address.and_then(key);
+        if !gateway.admissions.enter(key, limit, limit_per_address) {
             return None;
         }
         let (number, bell) = gateway.bells.hang();
         Some(Self {
             gateway: Arc::clone(gateway),
-            address,
+            key,
             bell,
             number,
         })
+    }
+
+    /// Counts the connection as one of `address` from now on; `false` if that has too many.
+    pub(crate) fn belongs_to(&mut self, address: IpAddr) -> bool {
+        let new = key(address);
+        let limit = self.gateway.limit_per_address(&self.gateway.rules());
+        let moved = self.gateway.admissions.rename(self.key, new, limit);
+        if moved {
+            self.key = new;
+        }
+        moved
     }
 
     pub(crate) const fn gateway(&self) -> &Arc<Gateway> {
@@ -109,6 +152,6 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.gateway.bells.take_down(self.number);
-        self.gateway.admissions.leave(self.address);
+        self.gateway.admissions.leave(self.key);
     }
 }

@@ -11,11 +11,9 @@ mod tickets;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-
-use rustls::ServerConfig;
 
 pub use admission::Admission;
 pub(crate) use proof::{Proof, Redeemed};
@@ -94,6 +92,8 @@ pub struct Gateway {
     tickets: Tickets,
     throttle: throttle::Throttle,
     nonces: Nonces,
+    /// Connections that were closed for want of a PROXY header since the last look.
+    unproxied: AtomicU64,
     draining: AtomicBool,
 }
 
@@ -130,6 +130,7 @@ impl Gateway {
             tickets: Tickets::default(),
             throttle: throttle::Throttle::default(),
             nonces: Nonces::default(),
+            unproxied: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -163,12 +164,6 @@ impl Gateway {
             .collect()
     }
 
-    /// Returns the TLS settings of a server, to be asked for at every accept since a reload may
-    /// change them; `None` for a server that speaks plain text.
-    pub fn tls(&self, server: usize) -> Option<Arc<ServerConfig>> {
-        self.rules().servers.get(server)?.tls.clone()
-    }
-
     /// Lowers the connection limit to what `descriptors` allow, and says so. To be called once,
     /// before the first accept, with the soft limit after it was raised.
     pub fn fit_descriptors(&self, descriptors: u64) -> Option<Note> {
@@ -194,22 +189,34 @@ impl Gateway {
         self.rules().drain_grace
     }
 
-    /// Takes a slot for a connection from `peer`, before any TLS work; `None` over a limit, and
-    /// then the adapter closes the stream. The slot is given back when the `Admission` is dropped.
-    pub fn admit(self: &Arc<Self>, peer: IpAddr, _now: Now) -> Option<Admission> {
+    /// Takes a slot for a connection from `peer` to the server with the index `server`, before any
+    /// TLS work; `None` over a limit, and then the adapter closes the stream. The slot is given back
+    /// when the `Admission` is dropped. A balancer's connections count in all only, until each of
+    /// them has said whose it is.
+    pub fn admit(self: &Arc<Self>, server: usize, peer: IpAddr, _now: Now) -> Option<Admission> {
         let rules = self.rules();
+        let server = rules.servers.get(server);
+        let balancer = server.is_some_and(|server| server.is_balancer(peer));
         let limit = self.connection_limit(&rules);
-        let per_address = rules
-            .limits
-            .connections_per_address
-            .unwrap_or_else(|| (limit / 10).max(1));
-        Admission::new(self, peer, limit, per_address)
+        let per_address = self.limit_per_address(&rules);
+        Admission::new(self, (!balancer).then_some(peer), limit, per_address)
     }
 
     /// Returns the connection limit in force: what the configuration says, or what fits.
     fn connection_limit(&self, rules: &Rules) -> usize {
         let configured = rules.limits.connections.unwrap_or(self.capacity.connections);
         configured.min(self.connections_that_fit.load(Ordering::Relaxed))
+    }
+
+    /// Returns how many connections one address may have.
+    fn limit_per_address(&self, rules: &Rules) -> usize {
+        let tenth = || (self.connection_limit(rules) / 10).max(1);
+        rules.limits.connections_per_address.unwrap_or_else(tenth)
+    }
+
+    /// Counts a connection from a declared network that did not begin with a right PROXY header.
+    pub(crate) fn count_unproxied(&self) {
+        self.unproxied.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns figures for the operator.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -103,6 +104,7 @@ impl Gateway {
         if refused > 0 {
             notes.push(Note::OverLimit { count: refused });
         }
+        notes.extend(self.unproxied());
         let (known, path, text, jumped) = {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             let warnings = std::mem::take(&mut reload.warnings);
@@ -130,6 +132,16 @@ impl Gateway {
             notes.extend(self.told(&path, &mut files));
         }
         notes
+    }
+
+    /// Tells of balancers that do not say whose connections they pass on, at most once a look.
+    fn unproxied(&self) -> Option<Note> {
+        let count = self.unproxied.swap(0, Ordering::Relaxed);
+        let message = format!(
+            "closed {count} connections from proxyProtocol networks that did not begin with a right PROXY \
+             header of version 2: let the balancer send it (HAProxy: send-proxy-v2)"
+        );
+        (count > 0).then_some(Note::Warning { message })
     }
 
     /// Reads the configuration file and all files that it names again (SIGHUP). A bad one changes

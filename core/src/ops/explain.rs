@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::args::nearest;
 use crate::connection::{Connection, Input, Peer, Step};
 use crate::gateway::{Gateway, Listener};
-use crate::leg::{Break, DialError, Leg};
+use crate::leg::{Break, DialError, Leg, TlsInfo};
 use crate::note::{Decision, Note};
+use crate::proxy_protocol::LOCAL;
 use crate::time::{Now, UnixTime};
 
 /// The most bytes that are read as a request head, in bytes: no configuration allows a longer one.
@@ -79,7 +80,9 @@ pub fn explain(
         unix: question.at.unwrap_or(now.unix),
         ..now
     };
-    let admission = gateway.admit(remote, now).ok_or(Unexplained::Unanswered)?;
+    let admission = gateway
+        .admit(listener.server, remote, now)
+        .ok_or(Unexplained::Unanswered)?;
     let connection = Connection::client(admission, peer, now);
     let (decision, answer) = Run::new(connection, now, head)
         .answer()
@@ -154,6 +157,10 @@ impl<'h> Run<'h> {
             Step::Dial(dial) => self
                 .connection
                 .handle(now, Input::Dialed(dial.leg, Err(DialError::Refused))),
+            Step::Secure(Leg::CLIENT, _) => {
+                self.connection
+                    .handle(now, Input::Secured(Leg::CLIENT, TlsInfo::default()));
+            }
             Step::Secure(leg, _) => self.connection.handle(now, Input::Broken(leg, Break::Tls)),
             Step::Closed => return false,
             Step::Wait(wait) => {
@@ -164,6 +171,9 @@ impl<'h> Run<'h> {
                     Input::Sent(Leg::CLIENT, outgoing.len())
                 } else if self.decision.is_some() {
                     return false;
+                } else if wait.read_at_most(Leg::CLIENT) < usize::MAX {
+                    // The peer of the question is who a header would have named.
+                    Input::Data(Leg::CLIENT, &LOCAL)
                 } else if wait.wants_read(Leg::CLIENT)
                     && let Some(bytes) = self.unsaid.take()
                 {

@@ -331,6 +331,7 @@ impl<'c> Builder<'c> {
             },
             health: server.health.clone(),
             hsts: server.hsts,
+            balancers: server.proxy_protocol.clone(),
             routes,
         }
     }

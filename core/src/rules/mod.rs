@@ -6,6 +6,7 @@ mod realm_path;
 mod route;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub(crate) use route::Found;
 
 use crate::auth::realm::Realm;
 use crate::authz::acl::Acl;
-use crate::config::{self, Carrier, Limits, Page, ServiceKind};
+use crate::config::{self, Carrier, Limits, Network, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 
 /// The rules in force.
@@ -41,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) unknown_host: Status,
     pub(crate) health: Option<String>,
     pub(crate) hsts: Option<Duration>,
+    /// From where a PROXY header comes first.
+    pub(crate) balancers: Vec<Network>,
     /// What is served, by canonical path.
     pub(crate) routes: BTreeMap<String, Vec<Route>>,
 }
@@ -89,6 +92,11 @@ impl Server {
     /// Returns the port that a Host or Origin without one means here.
     const fn default_port(&self) -> u16 {
         if self.tls.is_some() { 443 } else { 80 }
+    }
+
+    /// Says whether connections from `address` begin with a PROXY header.
+    pub(crate) fn is_balancer(&self, address: IpAddr) -> bool {
+        self.balancers.iter().any(|network| network.contains(address))
     }
 
     /// Says whether the server answers for `host`. HTTP/1.0 may come without one, and then only a

@@ -37,6 +37,13 @@ fn sockets() -> (Socket, TcpStream) {
     (Async::new(server).unwrap(), client)
 }
 
+/// A stream on which TLS begins.
+fn secured(socket: Socket, config: Arc<ServerConfig>) -> Stream {
+    let mut stream = Stream::accepted(socket);
+    stream.secure(Tls::Server(config));
+    stream
+}
+
 /// A secured stream and its client, who is driven by hand.
 fn secured_pair() -> (Stream, Client) {
     let (server_config, client_config) = configs();
@@ -47,7 +54,7 @@ fn secured_pair() -> (Stream, Client) {
         client.conn.complete_io(&mut client.sock).unwrap();
         client
     });
-    let mut stream = Stream::accepted(socket, Some(server_config));
+    let mut stream = secured(socket, server_config);
     assert!(matches!(next(&mut stream, b"", true).0, Event::Secured(_)));
     (stream, shaking.join().unwrap())
 }
@@ -150,7 +157,7 @@ fn an_end_without_close_notify_is_an_end_and_told_once() {
 #[test]
 fn bytes_wait_in_the_socket_while_nobody_wants_them() {
     let (socket, mut client) = sockets();
-    let mut stream = Stream::accepted(socket, None);
+    let mut stream = Stream::accepted(socket);
     client.write_all(b"early").unwrap();
     assert!(now(&mut stream, b"", false).is_none());
     assert_eq!(next(&mut stream, b"", true).1, b"early");
@@ -160,7 +167,7 @@ fn bytes_wait_in_the_socket_while_nobody_wants_them() {
 #[test]
 fn a_plain_request_to_a_tls_listener_breaks_the_leg() {
     let (socket, mut client) = sockets();
-    let mut stream = Stream::accepted(socket, Some(configs().0));
+    let mut stream = secured(socket, configs().0);
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     assert!(matches!(
         next(&mut stream, b"", true).0,

@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, Timespec, poll};
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::*;
 
@@ -20,6 +21,13 @@ fn pair() -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     (listener.accept().unwrap().0, client)
+}
+
+/// An accepted stream on which TLS begins.
+fn securing(socket: TcpStream, config: Arc<ServerConfig>) -> Stream {
+    let mut stream = Stream::accepted(socket).unwrap();
+    stream.secure(Tls::Server(config)).unwrap();
+    stream
 }
 
 /// Settings of a server with a fresh certificate for `localhost`, and of a client that trusts it.
@@ -55,7 +63,7 @@ fn secured() -> (Stream, rustls::StreamOwned<ClientConnection, TcpStream>) {
     // What the operating system takes for a peer that does not read is little then. The receiver's
     // buffer stays as it is: one smaller than a loopback packet loses packets, and time.
     set_socket_send_buffer_size(&near, 16 * 1024).unwrap();
-    let mut stream = Stream::accepted(near, Some(server)).unwrap();
+    let mut stream = securing(near, server);
     let session = ClientConnection::new(client.config, client.name).unwrap();
     let mut far = rustls::StreamOwned::new(session, far);
     let shaking = std::thread::spawn(move || {
@@ -73,7 +81,7 @@ fn secured() -> (Stream, rustls::StreamOwned<ClientConnection, TcpStream>) {
 fn next(stream: &mut Stream, wants_read: bool, outgoing: &[u8], scratch: &mut Vec<u8>) -> Event {
     let end = Instant::now() + PATIENCE;
     loop {
-        if let Some(event) = stream.advance(wants_read, outgoing, scratch) {
+        if let Some(event) = stream.advance(if wants_read { SCRATCH } else { 0 }, outgoing, scratch) {
             return event;
         }
         let left = end.checked_duration_since(Instant::now()).unwrap();
@@ -97,7 +105,7 @@ fn sent_is_not_reported_before_the_operating_system_took_the_bytes() {
     let (mut stream, mut far) = secured();
     let body = vec![7; 8 * 1024 * 1024];
     let mut sent = 0;
-    while let Some(event) = stream.advance(false, &body[sent..], &mut Vec::new()) {
+    while let Some(event) = stream.advance(0, &body[sent..], &mut Vec::new()) {
         match event {
             Event::Sent(some) => sent += some,
             other => panic!("{other:?}"),
@@ -162,7 +170,7 @@ fn a_hang_up_resets_neither_a_refusal_nor_the_bytes_behind_the_request() {
         }
     }
     assert_eq!(discarded, 64 * 1024);
-    assert!(stream.advance(true, &[], &mut scratch).is_none());
+    assert!(stream.advance(SCRATCH, &[], &mut scratch).is_none());
     assert!(
         stream.interest(true).is_empty(),
         "nothing is polled for after the end"
@@ -175,11 +183,11 @@ fn a_hang_up_resets_neither_a_refusal_nor_the_bytes_behind_the_request() {
 fn a_handshake_that_gets_nowhere_waits_without_spinning() {
     let (server, _) = tls();
     let (near, mut far) = pair();
-    let mut stream = Stream::accepted(near, Some(server)).unwrap();
+    let mut stream = securing(near, server);
     // The first bytes of a record that announces more.
     far.write_all(&[22, 3, 1, 2, 0]).unwrap();
     wait_for(&stream, PollFlags::IN);
-    assert!(stream.advance(false, &[], &mut Vec::new()).is_none());
+    assert!(stream.advance(0, &[], &mut Vec::new()).is_none());
     assert_eq!(stream.interest(false), PollFlags::IN);
     let mut fds = [PollFd::new(&stream, PollFlags::IN)];
     assert_eq!(poll(&mut fds, Some(&Timespec::default())).unwrap(), 0);
@@ -189,7 +197,7 @@ fn a_handshake_that_gets_nowhere_waits_without_spinning() {
 fn m07_plain_http_on_a_tls_listener_breaks_with_an_alert() {
     let (server, _) = tls();
     let (near, mut far) = pair();
-    let mut stream = Stream::accepted(near, Some(server)).unwrap();
+    let mut stream = securing(near, server);
     far.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     let event = next(&mut stream, true, &[], &mut Vec::new());
     assert!(matches!(event, Event::Broken(Break::Tls)));
@@ -236,7 +244,7 @@ fn a_dial_with_tls_is_open_after_the_handshake_or_not_at_all() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let accepting = std::thread::spawn(move || {
-        let mut stream = Stream::accepted(listener.accept().unwrap().0, Some(server)).unwrap();
+        let mut stream = securing(listener.accept().unwrap().0, server);
         let secured = next(&mut stream, false, &[], &mut Vec::new());
         assert!(matches!(secured, Event::Secured(_)));
         // The second client finds a server that speaks no TLS.
@@ -257,7 +265,7 @@ fn a_dial_with_tls_is_open_after_the_handshake_or_not_at_all() {
 #[test]
 fn what_a_peer_said_before_it_left_is_heard_although_writing_failed() {
     let (near, mut far) = pair();
-    let mut stream = Stream::accepted(near, None).unwrap();
+    let mut stream = Stream::accepted(near).unwrap();
     let mut scratch = Vec::new();
     assert!(matches!(
         next(&mut stream, true, b"request", &mut scratch),
@@ -269,11 +277,11 @@ fn what_a_peer_said_before_it_left_is_heard_although_writing_failed() {
     wait_for(&stream, PollFlags::HUP);
     stream.readable = false;
     assert!(matches!(
-        stream.advance(true, b"more", &mut scratch),
+        stream.advance(SCRATCH, b"more", &mut scratch),
         Some(Event::Data(7))
     ));
     assert!(matches!(
-        stream.advance(true, b"more", &mut scratch),
+        stream.advance(SCRATCH, b"more", &mut scratch),
         Some(Event::Broken(Break::Reset))
     ));
 }

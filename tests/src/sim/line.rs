@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use countersign_core::leg::Leg;
 use countersign_core::time::Moment;
 
+use super::Speaks;
 use super::far::FarEnd;
 use crate::watched::Watched;
 
@@ -77,6 +78,8 @@ pub(super) struct Line {
     pub(super) watched: Option<Watched>,
     /// All its legs.
     pub(super) streams: BTreeMap<Leg, Stream>,
+    /// What the client speaks as soon as TLS is to begin.
+    pub(super) speaks: Speaks,
     /// What the one timer is set to.
     pub(super) armed: Option<Moment>,
 }

@@ -196,7 +196,7 @@ impl Sim {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         });
-        let admission = self.gateway.admit(from, self.now)?;
+        let admission = self.gateway.admit(server, from, self.now)?;
         let port = 40_000 + (line % 20_000) as u16;
         let local = SocketAddr::new(listener.address.ip(), PORT);
         let peer = Peer {
@@ -207,21 +207,16 @@ impl Sim {
         let mut watched = Watched::new(Connection::client(admission, peer, self.now));
         let rung = Arc::clone(&self.rung);
         watched.set_waker(&Waker::from(Arc::new(LineWaker { line, rung })));
-        let tls = if listener.tls { Tls::Pending } else { Tls::Open };
-        let streams = BTreeMap::from([(Leg::CLIENT, Stream::new(tls, None))]);
+        let streams = BTreeMap::from([(Leg::CLIENT, Stream::new(Tls::Open, None))]);
         self.lines.insert(
             line,
             Line {
                 watched: Some(watched),
                 streams,
+                speaks,
                 armed: None,
             },
         );
-        match speaks {
-            Speaks::Tls if listener.tls => self.later(HANDSHAKE, Event::Secured(line, Leg::CLIENT)),
-            Speaks::Plain if listener.tls => self.later(HANDSHAKE, Event::Broken(line, Leg::CLIENT)),
-            Speaks::Tls | Speaks::Plain | Speaks::Nothing => {}
-        }
         self.tend(line);
         Some(line)
     }

@@ -4,12 +4,12 @@ use std::mem;
 
 use countersign_core::connection::Input;
 use countersign_core::job::Job;
-use countersign_core::leg::{Break, Destination, Dial, DialError, Leg, Opened, TlsInfo};
+use countersign_core::leg::{Break, Destination, Dial, DialError, Leg, Opened, Tls as Role, TlsInfo};
 use countersign_core::time::Moment;
 
 use super::agenda::Event;
 use super::line::{End, Stream, Tls};
-use super::{FarEnd, HANDSHAKE, Habits, Sim};
+use super::{FarEnd, HANDSHAKE, Habits, Sim, Speaks};
 use crate::watched::Action;
 
 /// The most bytes of one read, as in both adapters.
@@ -97,11 +97,14 @@ impl Sim {
     fn deliver(&mut self, line: u64, leg: Leg) {
         let whole = !self.habits.splits;
         let mut random = self.random.clone();
+        let watched = self.lines.get(&line).and_then(|line| line.watched.as_ref());
+        let levels = watched.and_then(|watched| watched.levels().leg(leg));
+        let at_most = levels.map_or(READ_SIZE, |levels| levels.at_most.min(READ_SIZE));
         let Some(stream) = self.stream(line, leg) else {
             return;
         };
         stream.delivering = false;
-        let there = stream.inbound.len().min(READ_SIZE);
+        let there = stream.inbound.len().min(at_most);
         if there == 0 {
             stream.told = true;
             self.input(line, Input::Eof(leg));
@@ -251,13 +254,23 @@ impl Sim {
                 self.lines.get_mut(&line).map(|entry| entry.streams.remove(&leg));
             }
             Action::Compute(job) => self.compute(line, job),
-            Action::Secure(leg, _) => {
-                if let Some(stream) = self.stream(line, leg) {
-                    stream.tls = Tls::Pending;
-                    self.later(HANDSHAKE, Event::Secured(line, leg));
-                }
-            }
+            Action::Secure(leg, role) => self.secure(line, leg, &role),
             Action::Dial(dial) => self.dial(line, &dial),
+        }
+    }
+
+    fn secure(&mut self, line: u64, leg: Leg, role: &Role) {
+        let speaks = self.lines.get(&line).map(|line| line.speaks);
+        let Some(stream) = self.stream(line, leg) else {
+            return;
+        };
+        stream.tls = Tls::Pending;
+        match (role, speaks) {
+            (Role::Client(_), _) | (Role::Server(_), Some(Speaks::Tls)) => {
+                self.later(HANDSHAKE, Event::Secured(line, leg));
+            }
+            (Role::Server(_), Some(Speaks::Plain)) => self.later(HANDSHAKE, Event::Broken(line, leg)),
+            (Role::Server(_), Some(Speaks::Nothing) | None) => {}
         }
     }
 

@@ -365,6 +365,27 @@ pub fn r13_a_reload_forgets_no_count(world: &World) {
     stage.connect().open(&with(&digest.with_count(2)));
 }
 
+/// R13: an algorithm that nobody can answer with, and digests that nobody is asked for, are told.
+pub fn r13_algorithms_without_users_are_told(world: &World) {
+    let stage = setup()
+        .realm("digest", json!({"algorithms": ["SHA-256"]}))
+        .file("users.htdigest", digests(&["MD5"]))
+        .start(world);
+    stage.wait_until("both warnings", |stage| {
+        let log = stage.log();
+        let told = |what| log.contains(&format!("users.htdigest: {what}"));
+        told("SHA-256 is offered, but no user has a digest of it") && told("MD5 is not offered")
+    });
+}
+
+/// A users module without passwords has nothing to say about Basic.
+pub fn r15_digests_alone_do_not_judge_basic(world: &World) {
+    let users = json!([{"type": "users", "success": "required", "digests": "users.htdigest"}]);
+    let stage = setup().realm("loginModules", users).start(world);
+    refused_but_kept(&stage, &upgrade("/api/ws").basic(ALICE.0, ALICE.1), 401);
+    stage.connect().open(&with(&alice(&stage)));
+}
+
 /// R15: where a failed login is 403, a stale nonce is not: the client is told the next one.
 pub fn r13_stale_is_401_under_every_setting(world: &World) {
     let stage = setup().realm("compat", json!({"kaazing403": true})).start(world);

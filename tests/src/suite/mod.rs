@@ -20,6 +20,7 @@ pub mod limits;
 pub mod log;
 pub mod origin;
 pub mod policy;
+pub mod proxied;
 pub mod reload;
 pub mod route;
 pub mod same;
@@ -126,6 +127,8 @@ macro_rules! rows {
                 r03_digest_beside_an_origin_is_ambient,
                 r15_two_modules_use_the_nonce_once,
                 r13_a_reload_forgets_no_count,
+                r13_algorithms_without_users_are_told,
+                r15_digests_alone_do_not_judge_basic,
                 r13_stale_is_401_under_every_setting,
                 r10_digests_are_not_logged,
                 m23_wrong_digest_files_do_not_load,
@@ -274,6 +277,18 @@ macro_rules! rows {
                 r02_a_disabled_service_is_503,
                 a_public_service_asks_for_nothing,
                 r01_the_first_failure_wins,
+            ],
+            proxied: [
+                e13_the_peer_is_who_the_header_names,
+                e13_the_header_comes_before_tls,
+                e13_a_balancer_may_speak_for_itself,
+                e13_malformed_headers_close,
+                e13_a_header_may_come_in_pieces,
+                e13_a_missing_header_is_let_go_at_the_head_timeout,
+                e13_from_others_a_header_is_an_error,
+                e13_connections_count_for_the_client,
+                e13_explain_takes_the_peer_as_named,
+                e14_behind_a_balancer_each_client_is_throttled_alone,
             ],
             reload: [
                 m15_a_replaced_key_set_is_found,

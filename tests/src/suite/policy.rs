@@ -17,12 +17,15 @@ pub fn m25_a_missing_role_is_403(world: &World) {
     let answer = refused_but_kept(&stage, &upgrade("/api/ws").basic("bob", "battery staple"), 403);
     assert!(answer.all("WWW-Authenticate").is_empty() && !answer.masked().contains("error"));
     assert_eq!(answer.body, b"forbidden\n");
-    let reasons: Vec<_> = stage
-        .decisions(2)
+    let decisions = stage.decisions(2);
+    let decided: Vec<_> = decisions
         .iter()
-        .map(|decision| decision.reason.code())
+        .map(|decision| (decision.reason.code(), decision.subject.as_deref()))
         .collect();
-    assert_eq!(reasons, ["granted", "missing_role"]);
+    assert_eq!(
+        decided,
+        [("granted", Some("alice")), ("missing_role", Some("bob"))]
+    );
 }
 
 /// M25: no list, and `*`, mean any authenticated client.

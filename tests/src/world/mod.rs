@@ -28,7 +28,7 @@ use countersign_core::ops::log::{Format, Level, LogQueue};
 use countersign_core::time::{Now, UnixTime};
 use real::Real;
 
-use crate::client::Client;
+use crate::client::{Client, Link};
 use crate::keys::Token;
 use crate::sim::{self, FarEnd, Habits, Sim, SimLink, Speaks, Transcript};
 
@@ -219,6 +219,20 @@ impl Stage {
                 server,
                 if tls { Speaks::Tls } else { Speaks::Plain },
             ))),
+        }
+    }
+
+    /// Opens a stream to the first server and writes `header` before everything else, TLS included.
+    pub fn connect_behind(&self, header: &[u8]) -> Client {
+        let tls = self.gateway().listeners().iter().any(|listener| listener.tls);
+        match &self.running {
+            Running::Real(real) => Client::new(real.link_behind(0, tls, header)),
+            Running::Sim(sim) => {
+                let speaks = if tls { Speaks::Tls } else { Speaks::Plain };
+                let mut link = SimLink::open(sim, 0, speaks);
+                link.send(header);
+                Client::new(Box::new(link))
+            }
         }
     }
 

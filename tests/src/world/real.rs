@@ -103,11 +103,16 @@ impl Real {
     }
 
     pub(super) fn link(&self, server: usize, tls: bool) -> Box<dyn Link> {
+        self.link_behind(server, tls, b"")
+    }
+
+    /// A link whose first bytes are `header`, before TLS.
+    pub(super) fn link_behind(&self, server: usize, tls: bool, header: &[u8]) -> Box<dyn Link> {
         let address = self.address(server);
         Box::new(if tls {
-            Socket::tls(address)
+            Socket::tls(address, header)
         } else {
-            Socket::plain(address)
+            Socket::plain(address, header)
         })
     }
 

@@ -19,14 +19,12 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    pub(super) fn plain(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        Self::Plain(prepared(stream))
+    pub(super) fn plain(address: SocketAddr, header: &[u8]) -> Self {
+        Self::Plain(connected(address, header))
     }
 
-    pub(super) fn tls(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        let stream = prepared(stream);
+    pub(super) fn tls(address: SocketAddr, header: &[u8]) -> Self {
+        let stream = connected(address, header);
         let name = ServerName::try_from("localhost").unwrap();
         let session = ClientConnection::new(certificate::client_tls(), name).unwrap();
         Self::Tls(Box::new(StreamOwned::new(session, stream)))
@@ -92,9 +90,12 @@ impl Link for Socket {
     }
 }
 
-fn prepared(stream: TcpStream) -> TcpStream {
+fn connected(address: SocketAddr, header: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_write_timeout(Some(super::PATIENCE)).unwrap();
+    // A server that does not want it may be gone already.
+    stream.write_all(header).ok();
     stream
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::super::address;
 use super::super::model::{Accept, HostEntry, Server, Service};
 use super::super::view::Item;
-use super::{Builder, Known};
+use super::{Builder, Known, networks};
 
 /// The hosts of a server that listens on loopback addresses and names none.
 const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -99,6 +99,7 @@ impl Builder<'_, '_> {
             unknown_host_status: u16::try_from(view.count("unknownHostStatus")?).ok()?,
             health: view.owned("health"),
             hsts: view.duration("hsts"),
+            proxy_protocol: networks(&view, "proxyProtocol"),
             place,
         })
     }

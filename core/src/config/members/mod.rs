@@ -176,7 +176,11 @@ static SERVER: &[Row] = &[
         "Path that is answered 200 or 503 without Host check and realm",
     ),
     row("hsts", ANY_LENGTH, "max-age of Strict-Transport-Security"),
-    later("proxyProtocol", "Networks from which a PROXY header comes first"),
+    row(
+        "proxyProtocol",
+        some(&NETWORK_TEXT),
+        "Networks from which a PROXY header of version 2 comes first",
+    ),
     later("portNumber", "Port of a server in short form"),
     later("authentication", "Realm of a server in short form"),
     later("endpoints", "Points of a server in short form"),

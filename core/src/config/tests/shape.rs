@@ -76,7 +76,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
     for (at, path) in [
         ("/admin", "admin"),
         ("/bus", "bus"),
-        ("/servers/0/proxyProtocol", "servers[0].proxyProtocol"),
         ("/servers/0/portNumber", "servers[0].portNumber"),
         ("/servers/0/authentication", "servers[0].authentication"),
         ("/servers/0/endpoints", "servers[0].endpoints"),
