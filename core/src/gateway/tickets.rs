@@ -219,3 +219,91 @@ impl Table {
 fn key(entropy: &Entropy, ticket: &[u8]) -> Key {
     entropy.tagged(Label::TicketKey, ticket)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::auth::grant::{Authority, Grant, Identity};
+    use crate::entropy::Seed;
+
+    const LIFETIME: Duration = Duration::from_secs(30);
+
+    fn proof() -> Proof {
+        Proof::of(Grant {
+            identity: Some(Identity {
+                realm: "r".into(),
+                authority: Authority::Module(0),
+                subject: Some("alice".into()),
+            }),
+            ..Grant::default()
+        })
+    }
+
+    fn bound() -> Bound {
+        Bound {
+            server: "s".into(),
+            endpoint: None,
+            origin: None,
+        }
+    }
+
+    #[test]
+    fn b01_what_is_remembered_of_spent_tickets_is_bounded() {
+        let entropy = Entropy::new(&Seed::new([7; 32]));
+        let (tickets, now) = (Tickets::default(), Now::default());
+        let place = Place::nowhere(&"s".into());
+        let make = || {
+            tickets
+                .make(&entropy, proof(), bound(), LIFETIME, 1, now)
+                .unwrap()
+        };
+        let spend = |ticket: &Secret<String>| {
+            let ticket = ticket.expose().as_bytes();
+            tickets.spend(&entropy, ticket, "r", &place, now).map(|_| ())
+        };
+        let first = make();
+        assert_eq!((spend(&first), spend(&first)), (Ok(()), Err(Reason::Replayed)));
+        for _ in 1..REMEMBERED {
+            assert_eq!(spend(&make()), Ok(()));
+        }
+        let last = make();
+        assert_eq!((spend(&last), spend(&last)), (Ok(()), Err(Reason::UnknownKey)));
+        let ticket = make();
+        let table = |tickets: &Tickets| {
+            let table = tickets.lock();
+            (
+                table.unspent.len(),
+                table.spent.len(),
+                table.by_end.len(),
+                table.per_identity.len(),
+            )
+        };
+        assert_eq!(table(&tickets), (1, REMEMBERED, REMEMBERED + 1, 1));
+        tickets.lock().purge(now.after(LIFETIME));
+        assert_eq!(table(&tickets), (0, 0, 0, 0));
+        assert_eq!(spend(&ticket), Err(Reason::UnknownKey));
+    }
+
+    #[test]
+    fn b01_one_identity_has_sixteen_and_gets_a_place_back_with_each_that_is_spent() {
+        let entropy = Entropy::new(&Seed::new([7; 32]));
+        let (tickets, now) = (Tickets::default(), Now::default());
+        let make = |now| tickets.make(&entropy, proof(), bound(), LIFETIME, 1000, now);
+        let first = make(now).unwrap();
+        for _ in 1..TICKETS_PER_IDENTITY {
+            make(now).unwrap();
+        }
+        let later = now.after(Duration::from_secs(10));
+        assert_eq!(
+            make(later).unwrap_err(),
+            NoTicket::Enough(Duration::from_secs(20))
+        );
+        let place = Place::nowhere(&"elsewhere".into());
+        let spent = tickets.spend(&entropy, first.expose().as_bytes(), "r", &place, later);
+        assert_eq!(spent.unwrap_err(), Reason::WrongAudience);
+        assert!(make(later).is_ok() && make(later).is_err());
+        assert!(make(now.after(LIFETIME)).is_ok());
+    }
+}

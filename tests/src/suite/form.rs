@@ -71,8 +71,12 @@ fn hidden(page: &Response, name: &str) -> String {
 
 /// Logs alice in, and returns the session's cookie.
 fn log_in(stage: &Stage) -> String {
-    let mut client = stage.connect();
-    let page = Page::open(&mut client);
+    session_cookie_of(&mut stage.connect(), stage)
+}
+
+/// Logs alice in on this connection, and returns the session's cookie.
+pub fn session_cookie_of(client: &mut Client, stage: &Stage) -> String {
+    let page = Page::open(client);
     session_of(&client.ask(&page.submit(stage, "alice", "correct horse")))
 }
 

@@ -27,6 +27,7 @@ pub mod route;
 pub mod same;
 pub mod schemes;
 pub mod throttle;
+pub mod ticket;
 pub mod tls;
 pub mod upgrade;
 
@@ -333,6 +334,25 @@ macro_rules! rows {
                 e14_behind_a_shared_address_users_are_told_apart,
                 e14_what_is_no_guess_is_not_counted,
                 e14_networks_are_checked_at_load,
+            ],
+            ticket: [
+                b01_a_ticket_opens_one_socket,
+                b01_any_credential_makes_a_ticket,
+                r03_a_ticket_beside_a_token_is_400,
+                b01_a_ticket_is_bound_to_its_endpoint,
+                b01_a_ticket_is_bound_to_its_origin,
+                b01_a_ticket_ends_with_its_token,
+                b01_a_ticket_has_the_rights_of_its_token,
+                b01_a_ticket_expires,
+                b01_unspent_tickets_are_limited,
+                b01_nobody_in_particular_gets_no_ticket,
+                b01_a_ticket_belongs_to_its_realm,
+                b01_a_ticket_ends_with_its_session,
+                r14_a_ticket_does_not_outlive_its_rules,
+                b01_a_preflight_is_answered,
+                b01_answers_to_posts_may_be_read,
+                r02_the_ticket_path_knows_its_methods,
+                b01_tickets_that_cannot_work_do_not_load,
             ],
             tls: [
                 m01_upgrade_under_tls,

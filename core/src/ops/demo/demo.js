@@ -17,9 +17,30 @@ const altered = () => token().replace(/\.([^.])([^.]*)$/, (_, first, rest) => `.
 const byQuery = (value) => new WebSocket(`${endpoint}?${NAME}=${encodeURIComponent(value)}`);
 const bySubprotocol = (value) => new WebSocket(endpoint, [NAME, value]);
 
+const byTicket = (value) => new WebSocket(`${endpoint}?ticket=${encodeURIComponent(value)}`);
+
+/** Exchanges the token, or the session of who has signed in, for a ticket: good for one connection. */
+async function newTicket() {
+  const headers = token() ? { Authorization: `Bearer ${token()}` } : {};
+  const answer = await fetch('/ticket', { method: 'POST', headers });
+  if (!answer.ok) throw new Error(`POST /ticket was answered ${answer.status}`);
+  return (await answer.json()).ticket;
+}
+
+/** Opens a socket with a ticket, closes it, and tries the same ticket again. */
+async function bySpentTicket() {
+  const ticket = await newTicket();
+  await attempt(() => byTicket(ticket));
+  return byTicket(ticket);
+}
+
 const WAYS = [
-  { title: 'Nothing', sent: '/api/ws', answer: '401 no_credential', opens: false,
-    open: () => new WebSocket(endpoint) },
+  { title: 'Nothing but what the browser adds', sent: '/api/ws', answer: '401 or, signed in, 101',
+    bare: true, open: () => new WebSocket(endpoint) },
+  { title: 'A ticket', sent: 'POST /ticket, then ?ticket=TICKET', answer: '101 granted', opens: true, bare: true,
+    open: async () => byTicket(await newTicket()) },
+  { title: 'A ticket that was used', sent: '?ticket=TICKET', answer: '401 replayed', opens: false, bare: true,
+    open: bySpentTicket },
   { title: 'The token in the query', sent: `?${NAME}=TOKEN`, answer: '101 granted', opens: true,
     open: () => byQuery(token()) },
   { title: 'An altered token in the query', sent: `?${NAME}=TOKEN*`, answer: '401 bad_signature', opens: false,
@@ -33,16 +54,15 @@ const WAYS = [
 ];
 
 /** Opens a socket, notes what a script can see of the handshake, and closes it. */
-function attempt(open) {
+async function attempt(open) {
+  const start = performance.now();
+  let socket;
+  try {
+    socket = await open();
+  } catch (error) {
+    return { opened: false, text: `not sent: ${error.message}` };
+  }
   return new Promise((resolve) => {
-    const start = performance.now();
-    let socket;
-    try {
-      socket = open();
-    } catch (error) {
-      resolve({ opened: false, text: `not sent: ${error.message}` });
-      return;
-    }
     const timer = setTimeout(() => { resolve({ opened: false, text: 'no answer' }); socket.close(); }, PATIENCE);
     socket.onopen = () => {
       clearTimeout(timer);
@@ -59,14 +79,14 @@ function attempt(open) {
 
 async function tryWay(way) {
   way.seen.className = '';
-  if (!token() && way !== WAYS[0]) {
+  if (!token() && !way.bare) {
     way.seen.textContent = 'paste the token first';
     return;
   }
   way.button.disabled = true;
   way.seen.textContent = 'asking …';
   const { opened, text } = await attempt(way.open);
-  const expected = opened === way.opens;
+  const expected = way.opens === undefined || opened === way.opens;
   way.seen.textContent = `${expected ? '✓' : '✗ not expected:'} ${text}`;
   way.seen.classList.add(expected ? 'good' : 'bad');
   way.button.disabled = false;
@@ -157,16 +177,18 @@ function showState(name) {
   at('message').disabled = at('send').disabled = !open;
 }
 
-function openSocket() {
+async function openSocket() {
   const carrier = document.querySelector('input[name="carrier"]:checked').value;
   let wasOpen = false;
+  showState('opening');
   try {
-    socket = carrier === 'query' ? byQuery(token()) : bySubprotocol(token());
+    if (carrier === 'ticket') socket = byTicket(await newTicket());
+    else socket = carrier === 'query' ? byQuery(token()) : bySubprotocol(token());
   } catch (error) {
     frame('error', error.message, 'bad');
+    showState('closed');
     return;
   }
-  showState('opening');
   socket.onopen = () => {
     wasOpen = true;
     showState('open');
@@ -182,6 +204,13 @@ function openSocket() {
       frame('close', `${code}: the upgrade was refused. The status and the reason are in the log of the demo.`, 'bad');
     }
   };
+}
+
+/** Ends the session: its sockets get Close 3003, this page's among them. */
+async function signOut() {
+  const answer = await fetch('/logout', { method: 'POST', redirect: 'manual' });
+  const done = answer.type === 'opaqueredirect';
+  frame('session', done ? 'signed out' : `POST /logout was answered ${answer.status}`, done ? 'good' : 'bad');
 }
 
 function send(event) {
@@ -205,5 +234,6 @@ addEventListener('hashchange', takeTokenFromAddress);
 at('token').addEventListener('input', showFacts);
 at('reveal').addEventListener('click', reveal);
 at('open').addEventListener('click', openSocket);
-at('close').addEventListener('click', () => socket.close(1000));
+at('close').addEventListener('click', () => socket?.close(1000));
+at('sign-out').addEventListener('click', signOut);
 at('talk').addEventListener('submit', send);

@@ -149,6 +149,8 @@ token: {token}
     {CURL} -H 'Authorization: Bearer {token}' https://{authority}/api/ws
   In a browser, where a script cannot set that field:
     https://{authority}/#token={token}
+  Or sign in there with user and password:
+    https://{authority}/login
 
 To serve a configuration of your own: {program} --config FILE
 
@@ -183,7 +185,13 @@ fn configuration(host: &str, listen: SocketAddr) -> String {
             "demo": {
                 "description": "countersign demo",
                 "challenges": ["Bearer", "Basic"],
-                "carriers": ["authorization", "query:access_token", "subprotocol:access_token"],
+                "carriers": [
+                    "authorization", "query:access_token", "subprotocol:access_token", "cookie:__Host-session",
+                ],
+                "form": {},
+                "tickets": {},
+                // The page asks for tickets by itself: a refusal must not open the browser's own prompt.
+                "suppressBrowserPrompt": true,
                 "loginModules": [
                     {"type": "users", "success": "sufficient", "passwords": PASSWORDS},
                     {
