@@ -1,25 +1,30 @@
 """The Python library `websockets` as a client. Reads the addresses and credentials that run.py writes to
-standard input, prints `ok NAME` or `FAILED NAME: why` for each check."""
+standard input, prints `ok NAME` or `FAILED NAME: why` for each check.
 
+Its asyncio side, because its threads share one TLS session, which OpenSSL does not allow: one handshake in a
+hundred then waits for ever, whatever the server.
+"""
+
+import asyncio
 import json
 import ssl
 import sys
 import time
 import traceback
 
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 SECONDS = 10
 
 
-def main():
+async def main():
     """Runs every check; the one whose token has seconds to live comes first."""
     given = json.load(sys.stdin)
     for check in (expiry, refused, text, binary, large, fragments, ping, close, subprotocol):
         name = f"websockets: {check.__doc__}"
         try:
-            check(given)
+            await check(given)
         except Exception as error:
             print(f"FAILED {name}: {error!r} {traceback.extract_tb(error.__traceback__)[-1].line}", flush=True)
         else:
@@ -34,10 +39,15 @@ def opened(given, credential="bearer", **more):
                    close_timeout=SECONDS, max_size=None, proxy=None, **more)
 
 
-def refused(given):
+async def received(socket):
+    """The next message."""
+    return await asyncio.wait_for(socket.recv(), SECONDS)
+
+
+async def refused(given):
     """401 with both challenges without a credential"""
     try:
-        opened(given, credential=None).close()
+        await opened(given, credential=None)
     except InvalidStatus as refusal:
         response = refusal.response
         assert response.status_code == 401, response.status_code
@@ -47,65 +57,65 @@ def refused(given):
         raise AssertionError("it was let in")
 
 
-def text(given):
+async def text(given):
     """text comes back, with a token and with a password"""
     for credential in ("bearer", "basic"):
-        with opened(given, credential) as socket:
+        async with opened(given, credential) as socket:
             for message in ("", "hello", "Grüße, 世界 \N{LOCK}"):
-                socket.send(message)
-                assert socket.recv(SECONDS) == message
+                await socket.send(message)
+                assert await received(socket) == message
 
 
-def binary(given):
+async def binary(given):
     """binary comes back"""
-    with opened(given) as socket:
+    async with opened(given) as socket:
         for message in (b"", bytes(range(256)), b"x" * 65_536):
-            socket.send(message)
-            assert socket.recv(SECONDS) == message
+            await socket.send(message)
+            assert await received(socket) == message
 
 
-def large(given):
+async def large(given):
     """4 MiB come back"""
-    with opened(given) as socket:
+    async with opened(given) as socket:
         message = b"countersign." * (4 * 2**20 // 12)
-        socket.send(message)
-        assert socket.recv(SECONDS) == message
+        await socket.send(message)
+        assert await received(socket) == message
 
 
-def fragments(given):
+async def fragments(given):
     """fragments come back as one message"""
-    with opened(given) as socket:
-        socket.send(["one, ", "two, ", "", "three"])
-        assert socket.recv(SECONDS) == "one, two, three"
+    async with opened(given) as socket:
+        await socket.send(["one, ", "two, ", "", "three"])
+        assert await received(socket) == "one, two, three"
 
 
-def ping(given):
+async def ping(given):
     """a ping is answered"""
-    with opened(given) as socket:
-        assert socket.ping(b"are you there").wait(SECONDS)
+    async with opened(given) as socket:
+        await asyncio.wait_for(await socket.ping(b"are you there"), SECONDS)
 
 
-def close(given):
+async def close(given):
     """a close code comes back"""
-    socket = opened(given)
-    socket.close(4001, "that was all")
-    assert (socket.close_code, socket.close_reason) == (4001, "that was all"), socket.protocol.close_exc
+    socket = await opened(given)
+    await socket.close(4001, "that was all")
+    assert (socket.close_code, socket.close_reason) == (4001, "that was all"), socket.close_code
 
 
-def subprotocol(given):
+async def subprotocol(given):
     """the token as a subprotocol, and the real one selected"""
     token = given["bearer"].split()[1]
-    with opened(given, None, subprotocols=["access_token", token, "chat"]) as socket:
+    async with opened(given, None, subprotocols=["access_token", token, "chat"]) as socket:
         assert socket.subprotocol == "chat", socket.subprotocol
-        socket.send("hello")
-        assert socket.recv(SECONDS) == "hello"
+        await socket.send("hello")
+        assert await received(socket) == "hello"
 
 
-def expiry(given):
+async def expiry(given):
     """3000 at the end of the token's life, not before"""
-    with opened(given, "brief") as socket:
+    async with opened(given, "brief") as socket:
         try:
-            message = socket.recv(SECONDS)
+            message = await received(socket)
         except ConnectionClosed as end:
             late = time.time() - given["brief_until"]
             assert (end.rcvd.code, end.rcvd.reason) == (3000, "token expired"), end
@@ -115,4 +125,4 @@ def expiry(given):
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())
