@@ -23,6 +23,8 @@ impl Seed {
 pub enum Label {
     /// The id of one request in the log.
     Request,
+    /// What finds a login that waits for a further factor.
+    StepUp,
     /// Which stored parameter set an unknown user's password is hashed under.
     UnknownUser,
     /// The id of a session.
@@ -53,6 +55,7 @@ impl Label {
     const fn bytes(self) -> &'static [u8] {
         match self {
             Self::Request => b"request\0",
+            Self::StepUp => b"step-up\0",
             Self::UnknownUser => b"unknown-user\0",
             Self::Session => b"session\0",
             Self::SessionKey => b"session-key\0",

@@ -12,6 +12,8 @@ pub(crate) struct Challenges {
     pub(crate) schemes: Vec<(Scheme, bool)>,
     /// The scopes that Bearer announces.
     pub(crate) scope: Vec<String>,
+    /// What Bearer asks for where the realm is a further factor (RFC 9470 section 3).
+    pub(crate) acr_values: Vec<String>,
     /// The algorithms of Digest, one challenge each, the stronger first.
     pub(crate) digest_algorithms: Vec<DigestAlgorithm>,
     /// Leaves out what a browser opens a prompt for, if the request has an Origin.
@@ -38,6 +40,12 @@ impl BearerError {
     /// The token is not good enough, without a hint why.
     pub(crate) const INVALID_TOKEN: Self = Self {
         code: "invalid_token",
+        description: None,
+    };
+
+    /// Nothing is wrong so far: another factor is needed (RFC 9470 section 3).
+    pub(crate) const STEP_UP: Self = Self {
+        code: "insufficient_user_authentication",
         description: None,
     };
 }
@@ -127,6 +135,10 @@ impl Challenges {
                 line.push_str(", error_description=");
                 line.push_str(&quoted(description));
             }
+            if error == BearerError::STEP_UP && !self.acr_values.is_empty() {
+                line.push_str(", acr_values=");
+                line.push_str(&quoted(&self.acr_values.join(" ")));
+            }
         }
         line
     }
@@ -149,6 +161,7 @@ mod tests {
                 (Scheme::Basic, false),
             ],
             scope: vec!["a".into(), "b".into()],
+            acr_values: vec!["phr".into(), "mfa".into()],
             digest_algorithms: DigestAlgorithm::ALL.to_vec(),
             suppress_prompt: true,
         }
@@ -219,6 +232,16 @@ mod tests {
             r#"Bearer realm="R \"1\"", scope="a b", error="invalid_token", error_description="token expired""#
         );
         assert!(lines[1..].iter().all(|line| !line.contains("error")));
+    }
+
+    #[test]
+    fn r06_a_further_factor_says_what_it_asks_for() {
+        let lines = challenges().lines(Some(BearerError::STEP_UP), None, false);
+        assert_eq!(
+            lines[0],
+            r#"Bearer realm="R \"1\"", scope="a b", error="insufficient_user_authentication", acr_values="phr mfa""#
+        );
+        assert!(lines[1..].iter().all(|line| !line.contains("acr_values")));
     }
 
     #[test]

@@ -62,6 +62,20 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Adds what a further factor grants: roles and scopes of both, the nearer end, and who it is by
+    /// the first.
+    #[must_use]
+    pub fn join(mut self, next: Self) -> Self {
+        self.roles.extend(next.roles);
+        self.scopes.extend(next.scopes);
+        self.expires = match (self.expires, next.expires) {
+            (Some(one), Some(two)) if two.unix < one.unix => Some(two),
+            (Some(one), Some(_) | None) => Some(one),
+            (None, other) => other,
+        };
+        self
+    }
+
     /// Says whether nobody was authenticated.
     pub fn is_anonymous(&self) -> bool {
         self.identity
@@ -77,7 +91,38 @@ impl Grant {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::time::Now;
+
+    #[test]
+    fn r06_a_further_factor_adds_rights_and_never_time() {
+        let grant = |role: &str, seconds: Option<u64>| Grant {
+            identity: Some(Identity {
+                realm: role.into(),
+                authority: Authority::Module(0),
+                subject: Some("alice".into()),
+            }),
+            roles: BTreeSet::from([role.to_owned()]),
+            scopes: BTreeSet::from([role.to_owned()]),
+            expires: seconds.map(|seconds| Deadline::after(Duration::from_secs(seconds), Now::default())),
+            ..Grant::default()
+        };
+        for (one, two, least) in [
+            (None, None, None),
+            (Some(1), None, Some(1)),
+            (None, Some(2), Some(2)),
+            (Some(1), Some(2), Some(1)),
+            (Some(2), Some(1), Some(1)),
+        ] {
+            let joined = grant("a", one).join(grant("b", two));
+            assert_eq!(joined.roles, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+            assert_eq!(joined.scopes.len(), 2);
+            assert_eq!(joined.expires.map(|end| end.unix.as_secs()), least);
+            assert!(joined.identity.is_some_and(|identity| &*identity.realm == "a"));
+        }
+    }
 
     #[test]
     fn a_subject_is_the_same_only_under_one_authority_and_realm() {

@@ -91,6 +91,7 @@ pub(crate) mod tests {
                 realm: "R".into(),
                 schemes: vec![(Scheme::Bearer, false)],
                 scope: Vec::new(),
+                acr_values: Vec::new(),
                 digest_algorithms: Vec::new(),
                 suppress_prompt: false,
             },

@@ -138,6 +138,8 @@ pub struct Service {
     pub idle_timeout: Option<Duration>,
     /// Time between two pings.
     pub ping_interval: Duration,
+    /// How long a client may take from one factor to the next.
+    pub step_up_lifetime: Duration,
     /// Where it stands in the file.
     pub place: Place,
 }
@@ -294,6 +296,8 @@ pub struct Realm {
     pub digest: Digest,
     /// The scopes that the Bearer challenge announces.
     pub scope: Vec<String>,
+    /// What the Bearer challenge asks for where the realm is a further factor.
+    pub acr_values: Vec<String>,
     /// Where a credential may travel; never empty.
     pub carriers: Vec<Carrier>,
     /// How a client without a credential passes. `None`: it does not.

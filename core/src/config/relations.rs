@@ -15,6 +15,7 @@ pub(super) fn check(report: &mut Report<'_>, parts: &Parts) {
     for service in parts.services.values() {
         check_origins(report, service, &parts.realms);
         check_markers(report, service, &parts.realms);
+        check_factors(report, service, &parts.realms);
     }
     check_servers(report, &parts.servers);
     for server in &parts.servers {
@@ -63,6 +64,27 @@ fn check_markers(report: &mut Report<'_>, service: &Service, realms: &BTreeMap<S
             let message = format!("the marker of \"{marker}\" cannot be one of \"subprotocols\" too");
             report.add(service.place.clone(), message);
         }
+    }
+}
+
+/// Every factor has to prove the same subject, which a client without a credential cannot.
+fn check_factors(report: &mut Report<'_>, service: &Service, realms: &BTreeMap<String, Realm>) {
+    let several = realms_of(service, realms).nth(1).is_some();
+    if let Some(realm) = realms_of(service, realms).find(|realm| several && realm.anonymous.is_some()) {
+        let message = format!(
+            "realm {} lets anonymous clients pass: it cannot be one of several factors",
+            quote(&realm.name)
+        );
+        report.add(service.place.clone(), message);
+    }
+    // A logout would have to end what the other factors have opened too.
+    let issues = |realm: &&Realm| realm.form.is_some() || realm.tickets.is_some();
+    if let Some(realm) = realms_of(service, realms).find(|realm| several && issues(realm)) {
+        let message = format!(
+            "realm {} has form or tickets: in this version it cannot be one of several factors",
+            quote(&realm.name)
+        );
+        report.add(service.place.clone(), message);
     }
 }
 

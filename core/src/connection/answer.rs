@@ -8,7 +8,7 @@ use super::paths::Cors;
 use super::{Connection, State};
 use crate::auth::present::Presented;
 use crate::auth::realm::Realm;
-use crate::config::{Carrier, TICKET_PARAMETER};
+use crate::config::{Carrier, Scheme, TICKET_PARAMETER};
 use crate::entropy::Label;
 use crate::http::{Method, Reply, RequestHead, Status, Target};
 use crate::note::{Decision, Note, RequestId};
@@ -87,15 +87,21 @@ impl Asked {
         }
     }
 
+    /// Says whether the credential that counts is a bearer token, which an error may be told of.
+    pub(super) fn with_bearer(&self) -> bool {
+        self.scheme.as_deref() == Some(Scheme::Bearer.name())
+    }
+
     /// Remembers what the request is for, and whether its query may hold a credential.
     pub(super) fn is_for(&mut self, service: &Arc<Service>, head: &RequestHead) {
         self.service = Some(Arc::clone(service));
         self.realm = service.realm.as_ref().map(Arc::clone);
-        let Some(realm) = &service.realm else { return };
-        let carriers = service.carriers.as_deref().unwrap_or(&realm.carriers);
-        let ticket = realm.tickets.as_ref().map(|_| TICKET_PARAMETER);
+        let carriers = service
+            .realms()
+            .flat_map(|realm| service.carriers.as_deref().unwrap_or(&realm.carriers));
+        let with_tickets = service.realms().any(|realm| realm.tickets.is_some());
+        let ticket = with_tickets.then_some(TICKET_PARAMETER);
         let names: Vec<&str> = carriers
-            .iter()
             .filter_map(|carrier| match carrier {
                 Carrier::Query(name) => Some(name.as_str()),
                 Carrier::Authorization

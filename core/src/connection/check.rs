@@ -16,6 +16,7 @@ use crate::auth::realm::Realm;
 use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
+use crate::gateway::StepUp;
 use crate::gateway::throttle::Source;
 use crate::gateway::{Place, Proof};
 use crate::http::{Reply, RequestHead, Status};
@@ -66,6 +67,8 @@ pub(super) struct Wished {
     accept: String,
     protocols: Vec<String>,
     marker: Marker,
+    /// The factors that were passed before this one.
+    passed: Option<Box<StepUp>>,
 }
 
 impl Connection {
@@ -76,6 +79,7 @@ impl Connection {
             accept,
             presentation,
             place,
+            passed,
         } = wish;
         let wished = Box::new(Wished {
             head,
@@ -84,8 +88,9 @@ impl Connection {
             accept,
             protocols: presentation.protocols,
             marker: presentation.marker,
+            passed,
         });
-        let Some(realm) = &service.realm else {
+        let (Some(first), Some(realm)) = (&service.realm, asked.realm.as_ref().map(Arc::clone)) else {
             return self.decide(now, asked, *wished, Proof::default());
         };
         match presentation.presented {
@@ -93,9 +98,10 @@ impl Connection {
                 // A custom scheme has no error parameters, not even on the line of Bearer beside it.
                 let bearer = presented.scheme == Scheme::Bearer;
                 let purpose = Purpose::Socket(wished);
-                self.prove(now, asked, realm, (presented.credential, bearer), purpose);
+                self.prove(now, asked, &realm, (presented.credential, bearer), purpose);
             }
-            None => self.without_credential(now, asked, realm, Purpose::Socket(wished)),
+            // Who is asked for a further factor and brings none begins anew.
+            None => self.without_credential(now, asked, first, Purpose::Socket(wished)),
         }
     }
 
@@ -108,7 +114,7 @@ impl Connection {
         purpose: Purpose,
     ) {
         match (purpose, &realm.anonymous) {
-            (Purpose::Socket(wished), Some(roles)) => {
+            (Purpose::Socket(wished), Some(roles)) if wished.passed.is_none() => {
                 let proof = Proof::of(anonymous(realm, roles));
                 self.decide(now, asked, *wished, proof);
             }
@@ -280,34 +286,51 @@ impl Connection {
     }
 
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
-    fn decide(&mut self, now: Now, mut asked: Asked, wish: Wished, proof: Proof) {
-        let grant = &proof.grant;
+    fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, mut proof: Proof) {
         let mut trace = asked.trace;
-        let decided = if self.gateway().is_draining() {
+        let joined = if self.gateway().is_draining() {
             trace.begin(Check::Available);
             Err(self.draining())
         } else {
-            trace.begin(Check::Authorize);
-            self.authorize(now, &wish.service, grant, &asked)
-                .and_then(|()| {
-                    trace.begin(Check::Subprotocol);
-                    choose(&wish)
-                })
-                .and_then(|protocol| {
-                    trace.begin(Check::Grant);
-                    let limit = self.rules.limits.sockets_per_subject;
-                    let too_many = || {
-                        let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
-                        (reply, Reason::Throttled)
-                    };
-                    let counted = self.gateway().open_socket(grant, limit).ok_or_else(too_many)?;
-                    let membership = self.join(now, &proof, &asked)?;
-                    Ok((protocol, counted, membership))
-                })
+            if !wish.service.further.is_empty() {
+                trace.begin(Check::Factor);
+            }
+            let grant = std::mem::take(&mut proof.grant);
+            self.join_factors(now, &asked, &wish.service, wish.passed.take(), grant)
         };
+        proof.grant = match joined {
+            Ok(grant) => grant,
+            Err((reply, reason)) => {
+                asked.trace = trace;
+                return self.answer(now, &asked, reply, reason);
+            }
+        };
+        // The login has succeeded: a refusal from here on has a name too. It is said by the first
+        // realm who that is, whichever was the last.
+        asked.subject = proof.grant.subject().map(str::to_owned);
+        asked.realm = wish.service.realm.as_ref().map(Arc::clone);
+        trace.begin(Check::Authorize);
+        let decided = self
+            .authorize(now, &wish.service, &proof.grant, &asked)
+            .and_then(|()| {
+                trace.begin(Check::Subprotocol);
+                choose(&wish)
+            })
+            .and_then(|protocol| {
+                trace.begin(Check::Grant);
+                let limit = self.rules.limits.sockets_per_subject;
+                let too_many = || {
+                    let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
+                    (reply, Reason::Throttled)
+                };
+                let counted = self
+                    .gateway()
+                    .open_socket(&proof.grant, limit)
+                    .ok_or_else(too_many)?;
+                let membership = self.join(now, &proof, &asked)?;
+                Ok((protocol, counted, membership))
+            });
         asked.trace = trace;
-        // The login has succeeded: a refusal from here on has a name too.
-        asked.subject = grant.subject().map(str::to_owned);
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             Ok((protocol, counted, membership)) => {
@@ -349,18 +372,24 @@ impl Connection {
     /// The answer to a credential that is not good.
     fn refusal(&self, now: Now, checking: &Checking, refused: Refused) -> Reply {
         let asked = &checking.asked;
-        let Some(realm) = &asked.realm else {
+        // Who fails at a further factor begins anew, whatever that factor's challenge would say.
+        let (realm, begins_anew) = match &checking.purpose {
+            Purpose::Socket(wished) => (&wished.service.realm, wished.passed.is_some()),
+            Purpose::Login(_) | Purpose::Ticket(_) => (&asked.realm, false),
+        };
+        let Some(realm) = realm else {
             return Reply::closing(Status::InternalServerError);
         };
+        let stale = refused.is_stale() && !begins_anew;
         // Who is to repeat the request with another nonce has to be told which.
-        if refused.claims_alone || (realm.failure_is_403 && !refused.is_stale()) {
+        if refused.claims_alone || (realm.failure_is_403 && !stale) {
             return Reply::new(Status::Forbidden);
         }
         let error = checking.bearer.then(|| BearerError {
             description: description(refused.reason),
             ..BearerError::INVALID_TOKEN
         });
-        self.unauthorized(now, realm, asked, error, refused.is_stale())
+        self.unauthorized(now, realm, asked, error, stale)
     }
 
     /// Compares what the service requires with what was granted.

@@ -7,7 +7,7 @@ use super::paths::Visit;
 use super::{Connection, State};
 use crate::auth::present::{Conflict, Presentation, present};
 use crate::config::{CONTENT_SECURITY_POLICY, Page};
-use crate::gateway::Place;
+use crate::gateway::{Place, StepUp};
 use crate::http::{FieldError, HeadError, Method, Origin, Reply, RequestHead, Scan, Status, upgrade};
 use crate::note::RequestId;
 use crate::reason::Reason;
@@ -33,6 +33,8 @@ pub(super) struct SocketWish {
     pub(super) accept: String,
     pub(super) presentation: Presentation,
     pub(super) place: Place,
+    /// The factors that the client passed before this one.
+    pub(super) passed: Option<Box<StepUp>>,
 }
 
 impl Connection {
@@ -208,7 +210,11 @@ impl Connection {
         if !head.wants_websocket() {
             return Err((Reply::upgrade_required(), Reason::BadUpgrade));
         }
-        let lenient = service
+        let passed = self.passed_factors(now, head, &service)?;
+        asked.realm = service
+            .factor(passed.as_ref().map_or(0, |passed| passed.next))
+            .map(Arc::clone);
+        let lenient = asked
             .realm
             .as_ref()
             .is_some_and(|realm| realm.lenient_subprotocol_token);
@@ -228,7 +234,7 @@ impl Connection {
             return Err((reply, Reason::Disabled));
         }
         let protocols = std::mem::take(&mut *upgrade.protocols);
-        let presentation = match &service.realm {
+        let presentation = match &asked.realm {
             None => Presentation::of_protocols(protocols),
             Some(realm) => {
                 asked.trace.begin(Check::Carrier);
@@ -260,6 +266,7 @@ impl Connection {
                     .flatten()
                     .and_then(|origin| Origin::parse(origin.as_bytes()).ok()),
             },
+            passed,
         })))
     }
 

@@ -11,6 +11,7 @@ mod paths;
 mod preface;
 mod redeem;
 mod serve;
+mod stepup;
 mod throttle;
 mod ticket;
 

@@ -109,7 +109,7 @@ impl Connection {
         (counted, membership): (OpenSocket, Option<Membership>),
     ) {
         let Proof { grant, session, .. } = proof;
-        let session_timeout = rules.realm.as_ref().and_then(|realm| realm.session_timeout);
+        let session_timeout = rules.realms().filter_map(|realm| realm.session_timeout).min();
         let by_token = grant.expires.map(|deadline| (deadline, Close::TokenExpired));
         // Under a session the time counts from its login, not from the upgrade.
         let session_ends = session.map(|session| session.ends());

@@ -5,6 +5,7 @@ mod proof;
 mod reload;
 mod sessions;
 mod sockets;
+mod stepups;
 pub(crate) mod throttle;
 mod tickets;
 
@@ -19,6 +20,7 @@ pub use admission::Admission;
 pub(crate) use proof::{Proof, Redeemed};
 pub(crate) use sessions::{Ended, Membership, Sessions};
 pub(crate) use sockets::OpenSocket;
+pub(crate) use stepups::StepUp;
 pub(crate) use tickets::{Bound, NoTicket, Place, Tickets};
 
 use crate::auth::grant::Grant;
@@ -94,6 +96,7 @@ pub struct Gateway {
     nonces: Nonces,
     /// Connections that were closed for want of a PROXY header since the last look.
     unproxied: AtomicU64,
+    step_ups: stepups::StepUps,
     draining: AtomicBool,
 }
 
@@ -131,6 +134,7 @@ impl Gateway {
             throttle: throttle::Throttle::default(),
             nonces: Nonces::default(),
             unproxied: AtomicU64::new(0),
+            step_ups: stepups::StepUps::default(),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -241,6 +245,10 @@ impl Gateway {
 
     pub(crate) const fn nonces(&self) -> &Nonces {
         &self.nonces
+    }
+
+    pub(crate) const fn step_ups(&self) -> &stepups::StepUps {
+        &self.step_ups
     }
 
     pub(crate) const fn slots(&self) -> &Arc<Slots> {

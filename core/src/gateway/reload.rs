@@ -100,6 +100,7 @@ impl Gateway {
     /// jumped. The adapter calls it every 2 seconds from a thread of its own and logs the notes.
     pub fn refresh(&self, files: &mut dyn Files, now: Now) -> Vec<Note> {
         let mut notes = Vec::new();
+        self.step_ups.sweep(now);
         let refused = self.admissions.take_refused();
         if refused > 0 {
             notes.push(Note::OverLimit { count: refused });

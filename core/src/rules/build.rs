@@ -107,6 +107,7 @@ impl<'c> Builder<'c> {
                     .collect(),
                 scope: realm.scope.clone(),
                 digest_algorithms: realm.digest.algorithms.clone(),
+                acr_values: realm.acr_values.clone(),
                 suppress_prompt: realm.suppress_browser_prompt,
             },
             schemes: schemes.collect(),
@@ -240,16 +241,20 @@ impl<'c> Builder<'c> {
     }
 
     fn service(&mut self, service: &config::Service, realms: &BTreeMap<&str, Arc<Realm>>) -> Service {
+        let names = match &service.access {
+            Access::Public => &[][..],
+            Access::Realms(names) => names,
+        };
+        let mut realms = names
+            .iter()
+            .filter_map(|name| realms.get(name.as_str()))
+            .map(Arc::clone);
         Service {
             name: service.name.as_str().into(),
             kind: service.kind,
-            realm: match &service.access {
-                Access::Public => None,
-                Access::Realms(names) => names
-                    .first()
-                    .and_then(|name| realms.get(name.as_str()))
-                    .map(Arc::clone),
-            },
+            realm: realms.next(),
+            further: realms.collect(),
+            step_up_lifetime: service.step_up_lifetime,
             carriers: service.carriers.clone(),
             enabled: service.enabled,
             origins: service.origins.as_ref().map(|origins| {

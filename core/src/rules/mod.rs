@@ -74,6 +74,10 @@ pub(crate) struct Service {
     pub(crate) kind: ServiceKind,
     /// Who judges credentials; `None` for a public service.
     pub(crate) realm: Option<Arc<Realm>>,
+    /// The realms of further factors, in order.
+    pub(crate) further: Vec<Arc<Realm>>,
+    /// How long a client may take from one factor to the next.
+    pub(crate) step_up_lifetime: Duration,
     pub(crate) carriers: Option<Vec<Carrier>>,
     pub(crate) enabled: bool,
     /// The allowed origins besides the server's own; `None` lets every Origin pass.
@@ -123,6 +127,16 @@ impl Server {
 }
 
 impl Service {
+    /// Returns every realm that a client has to pass, in order.
+    pub(crate) fn realms(&self) -> impl Iterator<Item = &Arc<Realm>> {
+        self.realm.iter().chain(&self.further)
+    }
+
+    /// Returns the realm of the factor `index`, counted from 0.
+    pub(crate) fn factor(&self, index: usize) -> Option<&Arc<Realm>> {
+        self.realms().nth(index)
+    }
+
     /// Says whether a page of `origin` may open a socket here (R11).
     pub(crate) fn allows(&self, origin: &Origin, server: &Server, local_port: u16) -> bool {
         self.origins.as_ref().is_none_or(|allowed| {

@@ -11,6 +11,7 @@ pub mod drain;
 pub mod echo;
 pub mod ephemeral;
 pub mod explain;
+pub mod factors;
 pub mod form;
 pub mod head;
 pub mod jws;
@@ -181,6 +182,24 @@ macro_rules! rows {
             explain: [
                 b3_an_explanation_is_what_the_gateway_does,
                 b3_each_check_has_its_line,
+            ],
+            factors: [
+                m26_a_second_factor_opens_the_socket,
+                m26_an_identity_is_good_once,
+                m26_an_identity_ends,
+                r06_an_unknown_identity_is_ignored,
+                r06_another_subject_begins_anew,
+                r06_a_wrong_factor_spends_the_identity,
+                r06_a_wrong_first_factor_goes_no_further,
+                r06_an_identity_is_for_one_service,
+                r06_new_rules_begin_anew,
+                r06_roles_are_added_up,
+                r06_the_nearest_deadline_counts,
+                r06_a_factor_that_ended_meanwhile_begins_anew,
+                r06_the_nearest_session_timeout_counts,
+                r06_three_factors_are_passed_in_order,
+                r06_two_identities_are_400,
+                r06_one_factor_is_enough_where_one_is_asked_for,
             ],
             head: [
                 r02_malformed_heads_are_refused_and_close,

@@ -50,6 +50,7 @@ impl Builder<'_, '_> {
             challenges,
             digest: digest(&view)?,
             scope: view.texts("scope"),
+            acr_values: view.texts("acrValues"),
             carriers: self
                 .carriers(&view)
                 .unwrap_or_else(|| vec![Carrier::Authorization]),

@@ -1,11 +1,15 @@
 //! Services: where they are reached, and who may enter.
 
+use std::time::Duration;
+
 use super::super::error::Place;
 use super::super::model::{Accept, Access, Carrier, Service, ServiceKind};
-use super::super::table::LATER;
 use super::super::view::{Item, View};
 use super::super::{address, syntax};
 use super::{Builder, Known};
+
+/// The longest time from one factor to the next (R6).
+const LONGEST_STEP_UP: Duration = Duration::from_secs(30);
 
 /// Members that say something about a credential, which a public service has none of.
 const NEED_A_REALM: [&str; 4] = ["carriers", "requireRoles", "requireScopes", "acl"];
@@ -47,8 +51,19 @@ impl Builder<'_, '_> {
             require_subprotocol,
             idle_timeout: view.duration("idleTimeout"),
             ping_interval: view.duration("pingInterval")?,
+            step_up_lifetime: self.step_up_lifetime(&view)?,
             place,
         })
+    }
+
+    /// Reads `stepUpLifetime`: who holds an identity for long holds half a login.
+    fn step_up_lifetime(&mut self, view: &View<'_>) -> Option<Duration> {
+        let lifetime = view.duration("stepUpLifetime")?;
+        if let Some(item) = view.item("stepUpLifetime").filter(|_| lifetime > LONGEST_STEP_UP) {
+            let message = format!("at most {} seconds", LONGEST_STEP_UP.as_secs());
+            self.report.add(item.place(), message);
+        }
+        Some(lifetime)
     }
 
     fn access(&mut self, view: &View<'_>, place: &Place) -> Option<Access> {
@@ -73,13 +88,9 @@ impl Builder<'_, '_> {
                 self.report.add(place.clone(), message);
                 None
             }
-            (false, Some(item)) => {
+            (false, Some(_)) => {
                 let entries = view.list("realm")?;
                 let realms = self.resolve(&entries, "realm", Known::Realms);
-                if entries.len() > 1 {
-                    let message = format!("more than one realm: {LATER}");
-                    self.report.add(item.place(), message);
-                }
                 (!realms.is_empty()).then_some(Access::Realms(realms))
             }
         }

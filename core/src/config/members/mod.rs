@@ -199,7 +199,7 @@ static SERVICE: Tagged = Tagged {
         row(
             "realm",
             Kind::OneOrMany(&NAME),
-            "Name of the realm whose clients may enter",
+            "Name of the realm whose clients may enter, or of several that have to be passed one after the other",
         ),
         row("public", Kind::Boolean, "Everybody may enter").or("false"),
         row("enabled", Kind::Boolean, "false answers 503").or("true"),
@@ -246,7 +246,12 @@ static SERVICE: Tagged = Tagged {
             "Closes a socket on which nothing was sent for this long",
         ),
         row("pingInterval", POSITIVE, "Time between two pings").or("\"30 seconds\""),
-        later("stepUpLifetime", "Life of a further factor's identity"),
+        row(
+            "stepUpLifetime",
+            POSITIVE,
+            "Time from one factor to the next, at most 30 seconds",
+        )
+        .or("\"30 seconds\""),
         later("singleUse", "Accepts every token once"),
         later("firstMessage", "Takes the token from the first message"),
         later("acceptThenClose", "Refuses by a Close frame"),

@@ -38,7 +38,11 @@ pub(super) static REALM: &[Row] = &[
     ),
     row("form", Kind::Object(FORM), "HTML form login"),
     row("tickets", Kind::Object(TICKETS), "One-time tickets"),
-    later("acrValues", "What a second factor's challenge asks for"),
+    row(
+        "acrValues",
+        Kind::OneOrMany(&SCOPE_TOKEN),
+        "What the Bearer challenge asks for where the realm is a further factor",
+    ),
     row("loginModules", some(&MODULE_OBJECT), "The login chain").required(),
     row(
         "sameTokenOk",

@@ -2,6 +2,7 @@
 
 mod acl;
 mod checks;
+mod factors;
 mod loading;
 mod model;
 mod shape;

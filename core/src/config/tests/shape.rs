@@ -85,8 +85,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
             "realms.demo.authorizationTimeout",
         ),
         ("/realms/demo/renewal", "realms.demo.renewal"),
-        ("/realms/demo/acrValues", "realms.demo.acrValues"),
-        ("/services/echo/stepUpLifetime", "services.echo.stepUpLifetime"),
         ("/services/echo/singleUse", "services.echo.singleUse"),
         ("/services/echo/firstMessage", "services.echo.firstMessage"),
         ("/services/echo/acceptThenClose", "services.echo.acceptThenClose"),
@@ -113,14 +111,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
         jwks,
         path,
         "not available in this version",
-    );
-    let realms = refused(&[
-        ("/services/echo/realm", json!(["demo", "other"])),
-        ("/realms/other", good()["realms"]["demo"].clone()),
-    ]);
-    assert_eq!(
-        realms,
-        ["services.echo.realm: more than one realm: not available in this version"]
     );
 }
 
