@@ -7,7 +7,7 @@ use super::answer::Asked;
 use super::head::Refusal;
 use super::paths::Posted;
 use super::{Connection, State};
-use crate::http::{BodyLength, Reply, RequestHead, Status};
+use crate::http::{BodyLength, Reply, RequestHead, Status, Version};
 use crate::reason::Reason;
 use crate::time::Now;
 use crate::timers::Timer;
@@ -59,7 +59,7 @@ impl Connection {
         }
         // RFC 9110 section 10.1.1. Sent even if the body is here already: what is answered must not
         // depend on how the bytes were split.
-        if head.fields().has_token("expect", "100-continue") && !closes {
+        if head.fields().has_token("expect", "100-continue") && head.version() == Version::Http11 {
             let proceed = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.legs
                 .client_out()

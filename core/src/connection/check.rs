@@ -11,14 +11,14 @@ use super::{Connection, State};
 use crate::auth::challenge::BearerError;
 use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
 use crate::auth::login::{Login, PasswordTask, Progress, Refused};
-use crate::auth::present::{Credential, Marker, Pass};
+use crate::auth::present::{Credential, Marker};
 use crate::auth::realm::Realm;
 use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
 use crate::gateway::StepUp;
 use crate::gateway::throttle::Source;
-use crate::gateway::{Membership, Place, Proof, Redeemed};
+use crate::gateway::{Place, Proof};
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
@@ -63,7 +63,7 @@ pub(super) struct Wished {
     /// The request, to be judged again if the rules change meanwhile.
     head: RequestHead,
     service: Arc<Service>,
-    place: Place,
+    pub(super) place: Place,
     accept: String,
     protocols: Vec<String>,
     marker: Marker,
@@ -106,7 +106,13 @@ impl Connection {
     }
 
     /// Nobody in particular asks.
-    fn without_credential(&mut self, now: Now, mut asked: Asked, realm: &Arc<Realm>, purpose: Purpose) {
+    pub(super) fn without_credential(
+        &mut self,
+        now: Now,
+        mut asked: Asked,
+        realm: &Arc<Realm>,
+        purpose: Purpose,
+    ) {
         match (purpose, &realm.anonymous) {
             (Purpose::Socket(wished), Some(roles)) if wished.passed.is_none() => {
                 let proof = Proof::of(anonymous(realm, roles));
@@ -147,51 +153,8 @@ impl Connection {
         self.go_on(now, Box::new(checking));
     }
 
-    /// Judges what this gateway has issued itself.
-    fn redeem(
-        &mut self,
-        now: Now,
-        asked: Asked,
-        realm: &Arc<Realm>,
-        (pass, source): (&Pass, Source),
-        purpose: Purpose,
-    ) {
-        let Some(server) = self.server() else {
-            let reply = Reply::closing(Status::InternalServerError);
-            return self.answer(now, &asked, reply, Reason::Internal);
-        };
-        let place = match &purpose {
-            Purpose::Socket(wished) => wished.place.clone(),
-            Purpose::Login(_) | Purpose::Ticket(_) => Place::nowhere(&server.id),
-        };
-        match self.gateway().redeem(pass, realm, &place, now) {
-            Redeemed::Proof(proof) => self.proven(now, asked, purpose, *proof),
-            Redeemed::Elsewhere => self.without_credential(now, asked, realm, purpose),
-            Redeemed::Refused(reason) => {
-                let refused = Refused {
-                    reason,
-                    claims_alone: false,
-                };
-                // `error` is for what the client holds as a token: a session is the browser's, which
-                // goes on to send it when it has ended, and must not be kept from the next login.
-                let (error, counted) = match pass {
-                    Pass::Ticket(_) => (
-                        Some(BearerError::INVALID_TOKEN),
-                        self.count_failure(now, source, refused),
-                    ),
-                    Pass::Session(_) => (None, Ok(())),
-                };
-                let (reply, reason) = match counted {
-                    Ok(()) => (self.unauthorized(now, realm, &asked, error, false), reason),
-                    Err(throttled) => throttled,
-                };
-                self.answer(now, &asked, reply, reason);
-            }
-        }
-    }
-
     /// Goes on with a credential that was found good.
-    fn proven(&mut self, now: Now, asked: Asked, purpose: Purpose, proof: Proof) {
+    pub(super) fn proven(&mut self, now: Now, asked: Asked, purpose: Purpose, proof: Proof) {
         match purpose {
             Purpose::Socket(wished) => self.decide(now, asked, *wished, proof),
             Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
@@ -376,21 +339,6 @@ impl Connection {
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
                 self.serve(now, asked.request, wish.service, proof, (counted, membership));
             }
-        }
-    }
-
-    /// Takes a place among the sockets of a session, so that a logout from here on is noticed.
-    fn join(&self, now: Now, proof: &Proof, asked: &Asked) -> Result<Option<Membership>, Refusal> {
-        let Some(session) = &proof.session else {
-            return Ok(None);
-        };
-        let membership = session.join(self.admission.number(), self.admission.bell());
-        match (membership.ended(), &asked.realm) {
-            (None, _) => Ok(Some(membership)),
-            (Some(_), Some(realm)) => {
-                Err((self.unauthorized(now, realm, asked, None, false), Reason::Revoked))
-            }
-            (Some(_), None) => Err((Reply::closing(Status::InternalServerError), Reason::Internal)),
         }
     }
 }

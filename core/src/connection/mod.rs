@@ -9,6 +9,7 @@ mod form;
 mod head;
 mod paths;
 mod preface;
+mod redeem;
 mod serve;
 mod stepup;
 mod throttle;

@@ -13,6 +13,7 @@ use crate::reason::Reason;
 use crate::rules::{PathKind, RealmPath};
 use crate::secret::Secret;
 use crate::time::Now;
+use crate::trace::Check;
 
 /// How long a browser may remember the answer to a preflight, in seconds.
 const PREFLIGHT_AGE: &str = "600";
@@ -63,20 +64,20 @@ impl Connection {
     ) -> Result<Visit, Refusal> {
         let realm = &path.realm;
         asked.is_of(realm, head, path.kind == PathKind::Ticket);
-        let method = head.method();
-        match (path.kind, method) {
+        asked.trace.begin(Check::Method);
+        match (path.kind, head.method()) {
             (PathKind::Login, Method::Get | Method::Head) => {
-                self.page_origin(head, realm)?;
+                self.page_origin(head, realm, asked)?;
                 Ok(Visit::Answer(self.login_page(head, realm)))
             }
             (PathKind::Login, Method::Post) => {
-                self.needed_origin(head, realm)?;
+                self.needed_origin(head, realm, asked)?;
                 let submission = form::Submission::new(head, realm)?;
-                self.open_for_new()?;
+                self.open_for_new(asked)?;
                 Ok(Visit::Post(body_length(head)?, Posted::Login(submission)))
             }
             (PathKind::Logout, Method::Post) => {
-                self.needed_origin(head, realm)?;
+                self.needed_origin(head, realm, asked)?;
                 let session = session_cookie(head, realm);
                 let posted = Posted::Logout(Arc::clone(realm), session);
                 Ok(Visit::Post(body_length(head)?, posted))
@@ -85,7 +86,7 @@ impl Connection {
                 let origin = self.cross_origin(head, realm, asked)?;
                 let length = body_length(head)?;
                 let order = self.ticket_order(now, head, realm, origin, asked)?;
-                self.open_for_new()?;
+                self.open_for_new(asked)?;
                 Ok(Visit::Post(length, Posted::Ticket(Box::new(order))))
             }
             (PathKind::Ticket, Method::Options) => {
@@ -121,7 +122,8 @@ impl Connection {
     }
 
     /// Nothing begins while the gateway shuts down.
-    fn open_for_new(&self) -> Result<(), Refusal> {
+    fn open_for_new(&self, asked: &mut Asked) -> Result<(), Refusal> {
+        asked.trace.begin(Check::Available);
         if self.gateway().is_draining() {
             return Err(self.draining());
         }
@@ -129,7 +131,13 @@ impl Connection {
     }
 
     /// Returns the Origin, if there is one and it may use the realm's own paths (R11).
-    fn allowed_origin(&self, head: &RequestHead, realm: &Realm) -> Result<Option<(Origin, String)>, Refusal> {
+    fn allowed_origin(
+        &self,
+        head: &RequestHead,
+        realm: &Realm,
+        asked: &mut Asked,
+    ) -> Result<Option<(Origin, String)>, Refusal> {
+        asked.trace.begin(Check::Origin);
         let forbidden = || (Reply::closing(Status::Forbidden), Reason::BadOrigin);
         let text = match head.fields().single("origin") {
             Ok(None) => return Ok(None),
@@ -149,17 +157,20 @@ impl Connection {
     }
 
     /// A form that changes something is sent by a page, and every browser says by which.
-    fn needed_origin(&self, head: &RequestHead, realm: &Realm) -> Result<(), Refusal> {
-        match self.allowed_origin(head, realm)? {
+    fn needed_origin(&self, head: &RequestHead, realm: &Realm, asked: &mut Asked) -> Result<(), Refusal> {
+        match self.allowed_origin(head, realm, asked)? {
             Some(_) => Ok(()),
-            None => Err((Reply::closing(Status::Forbidden), Reason::BadOrigin)),
+            None => {
+                asked.trace.begin(Check::MissingOrigin);
+                Err((Reply::closing(Status::Forbidden), Reason::BadOrigin))
+            }
         }
     }
 
     /// The page is there for who goes to it, not for pages elsewhere that fetch or frame it (R11).
-    fn page_origin(&self, head: &RequestHead, realm: &Realm) -> Result<(), Refusal> {
+    fn page_origin(&self, head: &RequestHead, realm: &Realm, asked: &mut Asked) -> Result<(), Refusal> {
         let forbidden = (Reply::closing(Status::Forbidden), Reason::BadOrigin);
-        if self.allowed_origin(head, realm)?.is_some() {
+        if self.allowed_origin(head, realm, asked)?.is_some() {
             return Ok(());
         }
         let says = |field, value: &str| head.fields().get_all(field).any(|said| said == value.as_bytes());
@@ -177,7 +188,7 @@ impl Connection {
         realm: &Realm,
         asked: &mut Asked,
     ) -> Result<Option<Origin>, Refusal> {
-        let Some((origin, text)) = self.allowed_origin(head, realm)? else {
+        let Some((origin, text)) = self.allowed_origin(head, realm, asked)? else {
             return Ok(None);
         };
         asked.cors = Some(Cors {

@@ -19,6 +19,7 @@ use crate::http::{Host, Origin, Reply, RequestHead, Status, Target as RequestTar
 use crate::reason::Reason;
 use crate::rules::{Found, Target};
 use crate::time::Now;
+use crate::trace::Check;
 
 /// What a ticket is asked for with, up to the body.
 pub(super) struct Order {
@@ -59,16 +60,20 @@ impl Connection {
             ticket: false,
             ..realm.ways(None)
         };
+        asked.trace.begin(Check::Carrier);
         let presentation =
             present(head, Vec::new(), ways).map_err(|conflict| Self::conflict(conflict, realm))?;
         let Some(presented) = presentation.presented else {
+            asked.trace.begin(Check::Verify);
             let reply = self.unauthorized(now, realm, asked, None, false);
             return Err((reply, Reason::NoCredential));
         };
         asked.came_by(&presented);
+        asked.trace.begin(Check::MissingOrigin);
         if presented.ambient && origin.is_none() {
             return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
         }
+        asked.trace.begin(Check::Throttle);
         self.check_throttle(now, &presented.credential)?;
         Ok(Order {
             realm: Arc::clone(realm),

@@ -26,6 +26,7 @@ pub mod reload;
 pub mod route;
 pub mod same;
 pub mod schemes;
+pub mod session;
 pub mod throttle;
 pub mod ticket;
 pub mod tls;
@@ -159,19 +160,12 @@ macro_rules! rows {
                 m35_a_bad_password_is_the_page_with_401,
                 r16_a_login_needs_the_pages_field_and_cookie,
                 r16_a_foreign_or_missing_origin_cannot_log_in,
+                e14_guessing_at_the_form_is_throttled,
+                e14_a_dead_session_is_no_guess,
                 r11_the_page_is_not_fetched_from_elsewhere,
                 r16_other_bodies_are_refused,
                 r17_the_login_page_is_hardened,
                 r16_next_is_a_local_path,
-                r16_a_login_rotates_the_session,
-                r16_logout_closes_the_sockets,
-                r11_a_session_needs_an_origin,
-                r03_no_fallback_to_the_session,
-                r16_another_realms_session_is_absent,
-                r16_the_session_timeout_counts_from_the_login,
-                r16_an_unused_session_ends,
-                r16_sessions_are_limited,
-                r14_a_session_ends_with_its_user,
                 r02_realm_paths_know_their_methods,
                 r07_bodies_end_where_they_say,
                 r02_a_late_body_is_408,
@@ -326,6 +320,17 @@ macro_rules! rows {
                 m19_a_custom_scheme_is_judged_like_a_bearer_token,
                 m19_a_custom_scheme_has_no_error_parameters,
                 m19_the_application_prefix_is_off_the_wire,
+            ],
+            session: [
+                r16_a_login_rotates_the_session,
+                r16_logout_closes_the_sockets,
+                r11_a_session_needs_an_origin,
+                r03_no_fallback_to_the_session,
+                r16_another_realms_session_is_absent,
+                r16_the_session_timeout_counts_from_the_login,
+                r16_an_unused_session_ends,
+                r16_sessions_are_limited,
+                r14_a_session_ends_with_its_user,
             ],
             throttle: [
                 e14_the_eleventh_failure_is_429,

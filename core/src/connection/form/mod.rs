@@ -26,6 +26,7 @@ use crate::http::{Reply, RequestHead, Status, form_fields};
 use crate::reason::Reason;
 use crate::secret::{Secret, constant_time_eq};
 use crate::time::Now;
+use crate::trace::Check;
 
 /// The content type of a form's fields.
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -153,7 +154,7 @@ impl Connection {
     }
 
     /// Begins the check of a login whose fields are here.
-    pub(super) fn log_in(&mut self, now: Now, asked: Asked, mut submission: Submission, body: &[u8]) {
+    pub(super) fn log_in(&mut self, now: Now, mut asked: Asked, mut submission: Submission, body: &[u8]) {
         let Some(fields) = Fields::read(body) else {
             return self.answer(
                 now,
@@ -185,6 +186,10 @@ impl Connection {
             user,
             password: Secret::new(password.into_bytes()),
         };
+        asked.trace.begin(Check::Throttle);
+        if let Err((reply, reason)) = self.check_throttle(now, &credential) {
+            return self.answer(now, &asked, reply, reason);
+        }
         let realm = Arc::clone(&submission.realm);
         self.prove(
             now,
