@@ -406,7 +406,9 @@ pub fn r07_bodies_end_where_they_say(world: &World) {
     let mut client = stage.connect();
     client.send(&login);
     client.half_close();
-    assert_eq!(closed_after(&mut client).status, 303);
+    // Whether the end was seen before the answer was written is a matter of luck; that it ends is not.
+    assert_eq!(client.expect_response().status, 303);
+    client.expect_eof();
 }
 
 /// R2: a body that does not come in time is 408.
