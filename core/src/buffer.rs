@@ -1,6 +1,7 @@
 //! Bytes that wait for the operating system to take them.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::Bytes;
 
@@ -15,7 +16,7 @@ const PART_LIMIT: usize = 16 * 1024;
 const KEEP_CAPACITY: usize = 1024;
 
 /// The bytes that wait to be written to a leg: small ones side by side, large ones as they came.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outgoing {
     parts: VecDeque<Part>,
     /// Bytes of the first part that were taken already.
@@ -23,10 +24,16 @@ pub(crate) struct Outgoing {
     len: usize,
 }
 
-#[derive(Debug)]
 enum Part {
     Shared(Bytes),
     Own(Vec<u8>),
+}
+
+/// Shows how much waits, never what: a session's id may be among it.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outgoing({} bytes)", self.len)
+    }
 }
 
 impl Part {

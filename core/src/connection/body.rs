@@ -1,6 +1,8 @@
 //! Between head and check, for the few requests that have one: the body arrives. Only a realm's own
 //! paths take bodies, and all of them are small.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::answer::Asked;
@@ -16,13 +18,23 @@ use crate::timers::Timer;
 pub(super) const BODY_LIMIT: usize = 8 * 1024;
 
 /// A request whose body is arriving.
-#[derive(Debug)]
 pub(super) struct Receiving {
     asked: Asked,
     posted: Posted,
     closes: bool,
     length: usize,
     body: Zeroizing<Vec<u8>>,
+}
+
+/// Shows how much has arrived, never what: a password is among it.
+impl fmt::Debug for Receiving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiving")
+            .field("posted", &self.posted)
+            .field("length", &self.length)
+            .field("arrived", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Returns the length of the body of `head`, in bytes.

@@ -16,6 +16,7 @@ mod throttle;
 mod ticket;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -40,7 +41,6 @@ use crate::time::{Moment, Now};
 use crate::timers::{Timer, Timers};
 
 /// One socket's whole life: upgrade, credential check, service, close. Made at accept, before TLS.
-#[derive(Debug)]
 pub struct Connection {
     admission: Admission,
     rules: Arc<Rules>,
@@ -60,6 +60,23 @@ pub struct Connection {
     late: bool,
     /// TLS is in place, or not spoken here.
     secured: bool,
+}
+
+/// Shows how much waits to be read, never what: a credential may be among it.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("state", &self.state)
+            .field("legs", &self.legs)
+            .field("timers", &self.timers)
+            .field("notes", &self.notes)
+            .field("job", &self.job)
+            .field("pending", &self.pending.len())
+            .field("requests", &self.requests)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
