@@ -144,3 +144,16 @@ fn r10_debug_shows_no_part_of_a_body_nor_what_waits_behind_a_head_or_for_the_cli
     let session = between(&answer, "__Host-session=", ";");
     assert!(!shown.is_empty() && !shows(&shown, session), "{shown}");
 }
+
+#[test]
+fn p1_a_login_that_offers_an_upgrade_is_answered_alike_however_it_is_split() {
+    let gateway = gateway();
+    let offer = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let (head, body) = login(&gateway, "right", offer);
+    let behind = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let whole = Browser::of(&gateway).ask(&format!("{head}{body}{behind}"));
+    let mut browser = Browser::of(&gateway);
+    let pieces = [head.as_str(), &body, behind].map(|piece| browser.ask(piece));
+    let statuses = |answer: &str| answer.matches("HTTP/1.1 ").count();
+    assert_eq!(statuses(&whole), statuses(&pieces.concat()), "{whole}");
+}

@@ -65,6 +65,8 @@ impl Connection {
         posted: Posted,
     ) {
         let closes = head.wants_close();
+        // No offer to upgrade is taken up here: what stands behind the body is the next request.
+        asked.upgrade = false;
         if length == 0 {
             asked.closes = closes;
             return self.posted(now, asked, posted, &[]);
