@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod members;
 mod model;
+mod modules;
 mod network;
 mod own_paths;
 mod page;
@@ -35,10 +36,10 @@ pub use acl::{Acl, AclEntry, Entitlement};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
-    Accept, Access, Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Ephemeral,
-    FileRef, Flag, Form, HmacHash, HostEntry, Jwt, Limits, LoginModule, ModuleKind, Realm, Scheme, Server,
-    Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets, UrlScheme, Users, Verification,
+    Accept, Access, Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, FileRef, Form, HostEntry,
+    Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets, UrlScheme,
 };
+pub use modules::{ClaimsMode, Ephemeral, Flag, HmacHash, Jwt, LoginModule, ModuleKind, Users, Verification};
 pub use network::Network;
 pub use page::{CONTENT_SECURITY_POLICY, Page};
 pub use relations::BUILT_IN_ROLES;

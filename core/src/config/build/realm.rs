@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::super::members::RSA_ALGORITHMS;
 use super::super::model::{
-    Anonymous, Carrier, Challenge, ClaimsMode, Compat, Digest, DigestAlgorithm, Ephemeral, Flag, Form,
-    HmacHash, Jwt, LoginModule, ModuleKind, Realm, Scheme, Tickets, Users, Verification,
+    Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, Form, Realm, Scheme, Tickets,
+};
+use super::super::modules::{
+    ClaimsMode, Ephemeral, Flag, HmacHash, Jwt, LoginModule, ModuleKind, Users, Verification,
 };
 use super::super::syntax;
 use super::super::view::{Item, View};
