@@ -31,7 +31,7 @@ impl Connection {
             return self.answer(now, &asked, reply, Reason::Internal);
         };
         let place = match &purpose {
-            Purpose::Socket(wished) => wished.place.clone(),
+            Purpose::Service(wished) => wished.place.clone(),
             Purpose::Login(_) | Purpose::Ticket(_) => Place::nowhere(&server.id),
         };
         match self.gateway().redeem(pass, realm, &place, now) {

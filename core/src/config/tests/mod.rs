@@ -6,6 +6,7 @@ mod factors;
 mod loading;
 mod model;
 mod shape;
+mod short;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
