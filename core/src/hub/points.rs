@@ -233,6 +233,29 @@ mod tests {
         assert_eq!(held.load(Ordering::Relaxed), 0);
     }
 
+    #[derive(Default)]
+    struct Rung(AtomicUsize);
+
+    impl std::task::Wake for Rung {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_write_rings_every_reader_but_the_writer() {
+        let (point, _) = point();
+        let join = |number| {
+            let (bell, rung) = (Arc::new(Bell::default()), Arc::new(Rung::default()));
+            bell.set(&Arc::clone(&rung).into());
+            (Reader::new(Arc::clone(&point), number, &bell), rung)
+        };
+        let ((writer, own), (_one, first), (_two, second)) = (join(1), join(2), join(3));
+        writer.write(text(1)).unwrap();
+        let rung = [own, first, second].map(|rung| rung.0.load(Ordering::Relaxed));
+        assert_eq!(rung, [0, 1, 1]);
+    }
+
     #[test]
     fn a_reader_that_left_is_not_rung() {
         let (point, _) = point();

@@ -379,7 +379,9 @@ pub fn e16_values_survive_a_reload_by_name(world: &World) {
 
 /// R14: a socket on which values are told is not idle.
 pub fn r14_a_reader_that_is_told_is_not_idle(world: &World) {
-    let stage = setup().set("/services/plant/idleTimeout", "2 seconds").start(world);
+    let stage = setup()
+        .set("/services/plant/idleTimeout", "2 seconds")
+        .start(world);
     let mut writer = writer(&stage, BOILER);
     let (mut reader, _) = reader(&stage, BOILER);
     for number in 0..4 {

@@ -316,3 +316,18 @@ fn m16_points_have_endpoints_and_nothing_else_has() {
         "{errors:?}"
     );
 }
+
+#[test]
+fn m10_long_and_short_servers_keep_to_their_own_services() {
+    let short = short()["servers"][0].clone();
+    let config = accepted(&[("/servers/-", short.clone())]);
+    let names = |index: usize| config.servers[index].services.clone();
+    assert_eq!(
+        (names(0), names(1)),
+        (vec!["echo".to_owned()], vec!["plant".to_owned()])
+    );
+    let mut more = short;
+    more["services"] = json!(["echo"]);
+    let config = accepted(&[("/servers/-", more)]);
+    assert_eq!(config.servers[1].services, ["echo", "plant"]);
+}
