@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::answer::Asked;
 use super::form::Submission;
-use super::head::{Goal, RETRY_AFTER, Refusal, ServiceWish};
+use super::head::{RETRY_AFTER, Refusal, ServiceWish};
+use super::read::Goal;
 use super::ticket::Mint;
 use super::{Connection, State};
 use crate::auth::challenge::BearerError;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::answer::Asked;
 use super::paths::Visit;
-pub(super) use super::read::Goal;
-use super::read::{is_fetched_from_elsewhere, is_read};
+use super::read::{Goal, is_fetched_from_elsewhere, is_read};
 use super::{Connection, State};
 use crate::auth::present::{Conflict, Presentation, present};
 use crate::auth::realm::Realm;

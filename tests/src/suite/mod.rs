@@ -112,6 +112,7 @@ macro_rules! rows {
             ],
             demo: [
                 demo_printed_credentials_work,
+                demo_points_are_read_and_set,
                 r17_the_page_is_hardened,
                 r17_pages_take_get_and_head,
             ],
@@ -297,6 +298,7 @@ macro_rules! rows {
                 e16_values_survive_a_reload_by_name,
                 r14_a_reader_that_is_told_is_not_idle,
                 e18_a_get_during_a_shutdown_is_503,
+                b03_an_explanation_of_a_reader_ends_with_the_head,
                 m26_a_get_passes_every_factor,
             ],
             policy: [

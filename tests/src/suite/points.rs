@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use countersign_core::ops::explain::{Question, explain};
+use countersign_core::time::{Moment, Now};
 use serde_json::{Value, json};
 
 use super::{refused, refused_but_kept};
@@ -400,6 +402,30 @@ pub fn e18_a_get_during_a_shutdown_is_503(world: &World) {
     client.expect_close_frame(1001, "server shutting down");
     let answer = refused(&stage, &bob(get(BOILER)), 503);
     assert!(answer.one("Retry-After").is_some());
+}
+
+/// B3: an explanation ends with the answer, before the service's first word.
+pub fn b03_an_explanation_of_a_reader_ends_with_the_head(world: &World) {
+    let stage = setup().start(world);
+    let explained = |request: Request| {
+        let now = Now {
+            at: Moment::START,
+            unix: stage.unix(),
+        };
+        let said = explain(&stage.gateway(), &Question::default(), now, &request.bytes()).unwrap();
+        String::from_utf8(said).unwrap()
+    };
+    let said = explained(bob(upgrade(BOILER)));
+    assert!(
+        said.contains("grant passed\n\nHTTP/1.1 101 ") && said.ends_with("\r\n\r\n"),
+        "{said}"
+    );
+    let said = explained(bob(get(BOILER)));
+    assert!(
+        said.contains("upgrade skipped\n") && said.contains("authorize passed\n"),
+        "{said}"
+    );
+    assert!(said.ends_with(UNWRITTEN), "{said}");
 }
 
 /// M26: further factors are asked for by a GET too.
