@@ -102,6 +102,8 @@ pub(crate) struct Reader {
     number: u64,
     /// How many writes it knows of.
     seen: u64,
+    /// It could not be told of one in time.
+    late: bool,
 }
 
 impl Reader {
@@ -111,7 +113,12 @@ impl Reader {
         // The state of now is news to it.
         let seen = inner.writes.saturating_sub(1);
         drop(inner);
-        Self { point, number, seen }
+        Self {
+            point,
+            number,
+            seen,
+            late: false,
+        }
     }
 
     /// Says whether the point was ever written.
@@ -119,21 +126,31 @@ impl Reader {
         self.point.lock().writes > 0
     }
 
-    /// Returns the next state that the reader does not know; with `latest` it skips all but the last.
-    /// What is too long ago to be remembered is skipped too.
-    pub(crate) fn next(&mut self, latest: bool) -> Option<Bytes> {
+    /// Returns the next state that the reader does not know. Who did not keep up when there was one
+    /// gets the last state alone as soon as it does; nothing waits for it meanwhile. What is too long
+    /// ago to be remembered is skipped too.
+    pub(crate) fn next(&mut self, keeps_up: bool) -> Option<Bytes> {
         let inner = self.point.lock();
         let unseen = usize::try_from(inner.writes - self.seen).unwrap_or(usize::MAX);
         if unseen == 0 {
             return None;
         }
-        let from_end = if latest { 1 } else { unseen.min(inner.recent.len()) };
+        if !keeps_up {
+            self.late = true;
+            return None;
+        }
+        let from_end = if self.late {
+            1
+        } else {
+            unseen.min(inner.recent.len())
+        };
         let state = inner
             .recent
             .get(inner.recent.len().checked_sub(from_end)?)
             .cloned();
         let left = u64::try_from(from_end - 1).unwrap_or(0);
         self.seen = inner.writes - left;
+        self.late = false;
         state
     }
 
@@ -184,12 +201,33 @@ mod tests {
         writer.write(text(2)).unwrap();
         let mut reader = reader(&point, 2);
         assert!(reader.is_written());
-        assert_eq!((reader.next(false), reader.next(false)), (Some(text(2)), None));
+        assert_eq!((reader.next(true), reader.next(true)), (Some(text(2)), None));
         writer.write(text(3)).unwrap();
         writer.write(text(4)).unwrap();
-        assert_eq!(reader.next(false), Some(text(3)));
-        writer.write(text(5)).unwrap();
-        assert_eq!((reader.next(true), reader.next(true)), (Some(text(5)), None));
+        assert_eq!(
+            (reader.next(true), reader.next(true)),
+            (Some(text(3)), Some(text(4)))
+        );
+        assert_eq!(reader.next(true), None);
+    }
+
+    #[test]
+    fn who_does_not_keep_up_gets_the_last_state_alone() {
+        let (point, _) = point();
+        let (writer, mut reader) = (reader(&point, 1), reader(&point, 2));
+        for number in 0..3 {
+            writer.write(text(number)).unwrap();
+            assert_eq!(reader.next(false), None);
+        }
+        assert_eq!((reader.next(true), reader.next(true)), (Some(text(2)), None));
+        // Nothing was missed while nothing was new.
+        assert_eq!(reader.next(false), None);
+        writer.write(text(3)).unwrap();
+        writer.write(text(4)).unwrap();
+        assert_eq!(
+            (reader.next(true), reader.next(true)),
+            (Some(text(3)), Some(text(4)))
+        );
     }
 
     #[test]
@@ -202,9 +240,9 @@ mod tests {
         }
         let mut in_time = reader(&point, 3);
         in_time.seen = 0;
-        assert_eq!(in_time.next(false), Some(text(0)));
+        assert_eq!(in_time.next(true), Some(text(0)));
         writer.write(text(RECENT_WRITES + 1)).unwrap();
-        assert_eq!(late.next(false), Some(text(1)));
+        assert_eq!(late.next(true), Some(text(1)));
         assert_eq!(point.lock().recent.len(), RECENT_WRITES + 1);
         for length in [RECENT_BYTES, RECENT_BYTES + 1] {
             writer.write(Bytes::from(vec![b'1'; length])).unwrap();

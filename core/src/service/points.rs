@@ -30,8 +30,6 @@ pub(crate) struct Points {
     rules: Arc<rules::Service>,
     /// Longest value, in bytes of JSON.
     value_limit: usize,
-    /// The client does not take what waits for it: it gets the last state alone when it does.
-    late: bool,
 }
 
 impl Points {
@@ -40,22 +38,13 @@ impl Points {
             reader,
             rules,
             value_limit,
-            late: false,
         }
     }
 
     /// Sends what is new, as far as the client keeps up.
     fn tell(&mut self, context: &mut Context<'_>) {
         let Some(reader) = &mut self.reader else { return };
-        loop {
-            if context.backlog() >= HIGH_WATER {
-                self.late = true;
-                return;
-            }
-            let Some(state) = reader.next(self.late) else {
-                return;
-            };
-            self.late = false;
+        while let Some(state) = reader.next(context.backlog() < HIGH_WATER) {
             context.send(&Message::Text(state));
         }
     }
