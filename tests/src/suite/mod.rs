@@ -299,6 +299,7 @@ macro_rules! rows {
                 r14_a_reader_that_is_told_is_not_idle,
                 e18_a_get_during_a_shutdown_is_503,
                 b03_an_explanation_of_a_reader_ends_with_the_head,
+                b01_a_ticket_reads_a_value_once,
                 m26_a_get_passes_every_factor,
             ],
             policy: [

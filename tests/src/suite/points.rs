@@ -428,6 +428,32 @@ pub fn b03_an_explanation_of_a_reader_ends_with_the_head(world: &World) {
     assert!(said.ends_with(UNWRITTEN), "{said}");
 }
 
+/// B1: a ticket reads once, at the path for which it was made.
+pub fn b01_a_ticket_reads_a_value_once(world: &World) {
+    let stage = setup().realm("tickets", json!({})).start(world);
+    let ticket = || {
+        let body = json!({"endpoint": BOILER}).to_string();
+        let request = get("/ticket")
+            .method("POST")
+            .bearer(&stage.token("alice").text())
+            .field("Content-Type", "application/json")
+            .field("Content-Length", &body.len().to_string())
+            .then(body.as_bytes());
+        let answer = stage.connect().ask(&request);
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        answer["ticket"].as_str().unwrap().to_owned()
+    };
+    let read = |path: &str, ticket: &str| {
+        stage
+            .connect()
+            .ask(&get(&format!("{path}?ticket={ticket}")))
+            .status
+    };
+    let one = ticket();
+    assert_eq!((read(BOILER, &one), read(BOILER, &one)), (200, 401));
+    assert_eq!(read(VALVE, &ticket()), 401);
+}
+
 /// M26: further factors are asked for by a GET too.
 pub fn m26_a_get_passes_every_factor(world: &World) {
     let module = json!({"type": "users", "success": "required", "passwords": "users.htpasswd"});
