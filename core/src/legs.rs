@@ -24,7 +24,7 @@ pub(crate) enum LegAction {
 pub(crate) struct Legs {
     client: LegState,
     others: Vec<(Leg, LegState)>,
-    dialed: u16,
+    dialed: u32,
     actions: VecDeque<LegAction>,
 }
 
