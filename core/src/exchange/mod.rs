@@ -8,7 +8,7 @@ pub(crate) mod http;
 
 use std::fmt;
 
-use crate::leg::{ClientTls, Leg};
+use crate::leg::{ClientTls, Leg, LegEvent};
 use crate::legs::Legs;
 
 /// The leg of an exchange, lent for one call.
@@ -33,10 +33,33 @@ impl<'a> Line<'a> {
         self.legs.write(self.leg, bytes);
     }
 
-    /// Starts TLS; answered by [`LegEvent::Secured`](crate::leg::LegEvent::Secured) or
-    /// [`LegEvent::Broken`](crate::leg::LegEvent::Broken).
+    /// Starts TLS; answered by [`LegEvent::Secured`] or [`LegEvent::Broken`].
+    #[expect(dead_code, reason = "HTTP has no StartTLS; LDAP does")]
     pub(crate) fn secure(&mut self, tls: ClientTls) {
         self.legs.secure(self.leg, tls);
+    }
+}
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(crate) enum Talk {
+    /// A request over HTTP.
+    Http(http::Fetch),
+}
+
+/// What an exchange has found.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// The answer to a request over HTTP.
+    Http(http::Reply),
+}
+
+impl Talk {
+    /// Takes in what happened on the leg; some as soon as there is nothing more to find.
+    pub(crate) fn hear(&mut self, line: &mut Line<'_>, event: LegEvent<'_>) -> Option<Result<Said, Fault>> {
+        match self {
+            Self::Http(fetch) => fetch.hear(line, event).map(|ended| ended.map(Said::Http)),
+        }
     }
 }
 
