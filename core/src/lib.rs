@@ -19,6 +19,7 @@
 //! | `hub` | what connections leave for each other: data points |
 //! | [`auth`] | credentials: carriers, login chain, tokens, passwords, challenges |
 //! | `authz` | what a client may do: access control lists |
+//! | `exchange` | conversations with verifiers elsewhere: one file per protocol |
 //! | `ws` | tungstenite over a stream in memory, frame headers |
 //! | [`note`] | what is told to the operator |
 //! | [`config`] | the configuration file, with a place for every error |
@@ -48,6 +49,7 @@ mod authz;
 mod bell;
 mod budget;
 mod buffer;
+mod exchange;
 mod hub;
 mod legs;
 mod proxy_protocol;

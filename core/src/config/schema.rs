@@ -152,6 +152,6 @@ mod tests {
             "^/([^?#]*[^?#/])$"
         );
         let modules = &schema["properties"]["realms"]["additionalProperties"]["properties"]["loginModules"];
-        assert_eq!(modules["items"]["oneOf"].as_array().unwrap().len(), 3);
+        assert_eq!(modules["items"]["oneOf"].as_array().unwrap().len(), 4);
     }
 }

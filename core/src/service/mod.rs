@@ -9,7 +9,8 @@ pub(crate) use echo::Echo;
 pub(crate) use points::{Points, UNWRITTEN};
 
 use crate::auth::grant::Grant;
-use crate::leg::{Break, ClientTls, Destination, DialError, Leg, Opened, TlsInfo};
+pub use crate::leg::LegEvent;
+use crate::leg::{ClientTls, Destination, Leg};
 use crate::legs::Legs;
 use crate::time::Now;
 use crate::ws::{self, Close, Message};
@@ -41,23 +42,6 @@ pub trait Service: Send + Sync {
 
 /// Makes the service of one socket; called once per grant.
 pub type ServiceFactory = dyn Fn(&Grant) -> Box<dyn Service> + Send + Sync;
-
-/// What can happen on a leg other than the client's.
-#[derive(Debug)]
-pub enum LegEvent<'a> {
-    /// It is open.
-    Opened(Opened),
-    /// It could not be opened.
-    Failed(DialError),
-    /// TLS that was asked for on the open leg is in place.
-    Secured(TlsInfo),
-    /// Bytes arrived.
-    Data(&'a [u8]),
-    /// The peer has ended its stream; for a file: everything was read.
-    Eof,
-    /// It is gone in both directions.
-    Broken(Break),
-}
 
 /// What a service may do, lent for the time of one call.
 pub struct Context<'a> {

@@ -2,6 +2,7 @@
 
 mod acl;
 mod realm;
+mod remote;
 mod server;
 mod service;
 mod short;
