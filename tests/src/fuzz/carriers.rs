@@ -22,8 +22,7 @@ fn realm(carriers: &[&str]) -> Setup {
         .service("subprotocols", json!(["chat", "v2"]))
 }
 
-static BY_COOKIE: LazyLock<Arc<Gateway>> =
-    LazyLock::new(|| gateway(realm(&["cookie:sid"]).load().unwrap()));
+static BY_COOKIE: LazyLock<Arc<Gateway>> = LazyLock::new(|| gateway(realm(&["cookie:sid"]).load().unwrap()));
 static BY_QUERY: LazyLock<Arc<Gateway>> = LazyLock::new(|| gateway(realm(&["query:t"]).load().unwrap()));
 /// Strict and lenient, with anonymous clients so that answers to offers are seen as well.
 static BY_SUBPROTOCOL: LazyLock<[Arc<Gateway>; 2]> = LazyLock::new(|| {
@@ -54,9 +53,7 @@ fn reason(solo: &Solo) -> &'static str {
 /// Lines of Cookie fields. No value reaches over a separator, what is found by name is what is there,
 /// a name that is there twice is refused unjudged, and nobody forges a token.
 pub fn cookies(data: &[u8]) {
-    let mut request = upgrade("/api/ws")
-        .origin("https://app.example")
-        .bytes();
+    let mut request = upgrade("/api/ws").origin("https://app.example").bytes();
     request.truncate(request.len() - 2);
     for line in data.split(|byte| *byte == b'\n') {
         request.extend([b"Cookie: ", line, b"\r\n"].concat());
