@@ -231,7 +231,7 @@ fn p7_no_ticket_in_debug_or_log() {
         assert_eq!(answer.status, 200, "{answer:?}");
         let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         let ticket = body["ticket"].as_str().unwrap().to_owned();
-        no_secrets(&[signature.clone()], &answer.masked());
+        no_secrets(std::slice::from_ref(&signature), &answer.masked());
         let by_ticket = upgrade(&format!("/api/ws?ticket={ticket}")).origin(OWN).bytes();
         let (opened, later) = watch(&gateway, &by_ticket, 40);
         assert_eq!(opened.status, 101);

@@ -297,11 +297,11 @@ fn token(value: &[u8]) -> Result<Credential, Conflict> {
     Ok(Credential::Token(Secret::new(text.to_owned())))
 }
 
-/// Returns the enabled scheme of `Authorization`, and what stands behind it.
-fn authorization(
-    head: &RequestHead,
-    schemes: &[Scheme],
-) -> Result<Option<(Scheme, Result<Credential, Conflict>)>, Conflict> {
+/// An enabled scheme, and the credential behind it, if it can be read.
+type Read = (Scheme, Result<Credential, Conflict>);
+
+/// Reads `Authorization`. Whether what cannot be read counts, the caller decides.
+fn authorization(head: &RequestHead, schemes: &[Scheme]) -> Result<Option<Read>, Conflict> {
     let Some(value) = one(head.fields().get_all("authorization"))?.filter(|value| !value.is_empty()) else {
         return Ok(None);
     };

@@ -5,12 +5,11 @@ use std::sync::{Arc, LazyLock};
 use countersign_core::gateway::Gateway;
 use countersign_core::http::cookie::{cookies as named, pairs};
 use countersign_core::http::{HeadLimits, Method, RequestHead, Target};
-use countersign_core::note::Note;
 use serde_json::json;
 
 use crate::client::{Request, Response, upgrade};
 use crate::solo::Solo;
-use crate::world::{Setup, gateway, written};
+use crate::world::{Setup, decisions, gateway, written};
 
 /// Longest name that is logged (R10): what is longer and in the log is no name.
 const LOGGED_NAME: usize = 32;
@@ -43,11 +42,8 @@ fn ask(gateway: &Arc<Gateway>, request: &[u8]) -> (Option<Response>, Solo) {
 }
 
 fn reason(solo: &Solo) -> &'static str {
-    let decided = solo.notes.iter().find_map(|note| match note {
-        Note::Decision(decision) => Some(decision.reason.code()),
-        _ => None,
-    });
-    decided.unwrap_or("")
+    let decided = decisions(&solo.notes);
+    decided.first().map_or("", |decision| decision.reason.code())
 }
 
 /// Lines of Cookie fields. No value reaches over a separator, what is found by name is what is there,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use countersign_core::config::Config as Loaded;
 use countersign_core::gateway::Gateway;
-use countersign_core::note::{Decision, Note};
+use countersign_core::note::Decision;
 
 use super::config::Config;
 use super::request::{Authorization, DigestAnswer, Request};
 use super::verdict::{Verdict, judge};
 use crate::client::{Response, digest_lines};
 use crate::solo::Solo;
-use crate::world::{FILE, try_gateway};
+use crate::world::{FILE, decisions, try_gateway};
 
 /// A Digest line for who has not been given one: its nonce is nobody's.
 const NO_CHALLENGE: &str = "Digest realm=\"Realm 0\", nonce=\"bm9uZQ\", opaque=\"bm9uZQ\", qop=\"auth\", \
@@ -89,12 +89,9 @@ fn answer(gateway: &Arc<Gateway>, bytes: &[u8], to_head: bool) -> Option<Seen> {
     solo.offer(bytes);
     solo.run_jobs();
     let answer = Response::read(&solo.sent, to_head)?;
-    let mut decisions = solo.notes.iter().filter_map(|note| match note {
-        Note::Decision(decision) => Some((**decision).clone()),
-        _ => None,
-    });
-    let decision = decisions.next()?;
-    assert_eq!(decisions.count(), 0, "a request is decided once");
+    let mut decided = decisions(&solo.notes);
+    assert!(decided.len() <= 1, "a request is decided once");
+    let decision = decided.pop()?;
     Some(Seen { answer, decision })
 }
 
@@ -113,8 +110,7 @@ fn challenge(gateway: &Arc<Gateway>, request: &Request) -> Option<String> {
     let mut first = Request::right(host, request.path);
     first.authorization.push(Authorization::Digest(wrong));
     let seen = answer(gateway, &first.bytes(NO_CHALLENGE), false)?;
-    let line = digest_lines(&seen.answer).first().map(|line| (*line).to_owned());
-    line
+    digest_lines(&seen.answer).first().map(|line| (*line).to_owned())
 }
 
 /// Returns what is wrong with the core's answer, or the model's, if they differ.

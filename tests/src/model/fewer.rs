@@ -13,8 +13,8 @@ pub fn fewer_rights(config: &Config) -> Vec<(String, Config)> {
         all.push((what, fewer));
     };
     for (group, members) in &config.groups {
-        for at in 0..members.len() {
-            with(format!("{} in {group}", members[at]), &|fewer| {
+        for (at, member) in members.iter().enumerate() {
+            with(format!("{member} in {group}"), &|fewer| {
                 fewer.groups.get_mut(group).unwrap().remove(at);
             });
         }

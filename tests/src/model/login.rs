@@ -178,7 +178,7 @@ impl Module {
                     }
                 }
                 // No number before a colon: 401 (M36), for a reason that no document names.
-                _ => Says::Failure(vec![
+                Basic::User(..) | Basic::Garbage | Basic::NoColon | Basic::Nothing => Says::Failure(vec![
                     "malformed_credential",
                     "unknown_user",
                     "bad_password",

@@ -93,7 +93,7 @@ fn entries(random: &mut Random) -> Vec<Entry> {
         .map(|_| {
             let (allow, deny) = (*random.pick(&ENTITLEMENTS), *random.pick(&ENTITLEMENTS));
             Entry {
-                role: *random.pick(&ROLES),
+                role: ROLES[random.below(ROLES.len())],
                 allow: if random.one_in(4) { vec![] } else { vec![allow] },
                 deny: if random.one_in(4) { vec![deny] } else { vec![] },
             }
@@ -273,9 +273,10 @@ pub fn request(random: &mut Random, config: &Config) -> Request {
             1..=6 => {
                 let judges_tokens = |(_, module): &(Flag, Module)| matches!(module, Module::Jwt(_));
                 let tokens = realm.modules.iter().any(judges_tokens) || random.one_in(4);
-                let carrier = match random.pick(carriers) {
-                    _ if !tokens && carriers.contains(&Carrier::Authorization) => Carrier::Authorization,
-                    carrier => *carrier,
+                let carrier = if !tokens && carriers.contains(&Carrier::Authorization) {
+                    Carrier::Authorization
+                } else {
+                    *random.pick(carriers)
                 };
                 present(random, realm, carrier, &mut request);
             }
@@ -319,8 +320,8 @@ pub fn request(random: &mut Random, config: &Config) -> Request {
 /// Lets all carriers that hold bare tokens hold the same.
 fn repeat(request: &mut Request) {
     let values = request.header.iter();
-    let values = values.chain(request.query.iter().map(|(_, value)| value));
-    let Some(value) = values.cloned().next() else {
+    let mut values = values.chain(request.query.iter().map(|(_, value)| value));
+    let Some(value) = values.next().cloned() else {
         return;
     };
     for other in &mut request.header {

@@ -223,7 +223,7 @@ fn passes(config: &Config, service: &Service, origin: &str) -> bool {
     let Some(list) = &service.origins else {
         return true;
     };
-    let listed = |entry: &&str| {
+    let listed = |entry: &&'static str| {
         if *entry == "null" || origin == "null" {
             return *entry == origin;
         }
@@ -236,7 +236,7 @@ fn passes(config: &Config, service: &Service, origin: &str) -> bool {
         };
         host && wanted.0 == found.0 && wanted.2 == found.2
     };
-    if list.iter().any(|entry| listed(&entry)) {
+    if list.iter().any(listed) {
         return true;
     }
     // The same origin: a configured host, at the port of its entry or else the listener's.
