@@ -54,7 +54,6 @@ fn p9_verdicts_equal_the_reference_models() {
             *seen_answers.entry((seen.status(), seen.reason())).or_insert(0) += 1;
         }
     }
-    println!("{seen_answers:?}");
     if seeds(CONFIGS) == CONFIGS {
         // What is not reached is not compared.
         assert!(seen_answers[&(101, "granted")] > 1000, "{seen_answers:?}");

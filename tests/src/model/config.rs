@@ -121,6 +121,8 @@ pub enum Module {
         digests: Option<Vec<usize>>,
         /// Whether the groups count.
         groups: bool,
+        /// Whether the hashes are of other passwords: here nobody is right.
+        strange: bool,
     },
     /// Tokens.
     Jwt(Jwt),
@@ -334,20 +336,31 @@ impl Module {
                 passwords,
                 digests,
                 groups,
+                strange,
             } => {
                 let mut module = json!({"type": "users"});
                 if let Some(users) = passwords {
                     let all: Vec<_> = Setup::passwords().lines().collect();
-                    let lines = users.iter().map(|user| format!("{}\n", all[*user]));
+                    let lines = users.iter().map(|user| {
+                        let hash = if *strange {
+                            all[(user + 1) % all.len()]
+                        } else {
+                            all[*user]
+                        };
+                        let (_, hash) = hash.split_once(':').unwrap();
+                        format!("{}:{hash}\n", USERS[*user].0)
+                    });
                     files.insert(format!("{name}.htpasswd"), lines.collect::<String>().into_bytes());
                     module["passwords"] = json!(format!("{name}.htpasswd"));
                 }
                 if let Some(users) = digests {
                     let mut text = String::new();
                     for user in users {
-                        text += &digest_line("SHA-256", &Config::description(realm), USERS[*user]);
+                        let (name, password) = USERS[*user];
+                        let user = (name, if *strange { "another" } else { password });
+                        text += &digest_line("SHA-256", &Config::description(realm), user);
                         if md5 {
-                            text += &digest_line("MD5", &Config::description(realm), USERS[*user]);
+                            text += &digest_line("MD5", &Config::description(realm), user);
                         }
                     }
                     files.insert(format!("{name}.htdigest"), text.into_bytes());

@@ -125,12 +125,13 @@ impl Module {
                 Self::Users {
                     passwords: Some(users),
                     groups,
+                    strange,
                     ..
                 },
                 Credential::Basic(basic),
             ) => match basic {
                 Basic::User(user, right) if users.contains(user) => {
-                    known(config, *user, *right, *groups, "bad_password")
+                    known(config, *user, *right && !strange, *groups)
                 }
                 // A signed name has a colon: what stands before it is no user.
                 Basic::User(..) | Basic::Ephemeral { .. } => Says::Failure(vec!["unknown_user"]),
@@ -140,6 +141,7 @@ impl Module {
                 Self::Users {
                     digests: Some(users),
                     groups,
+                    strange,
                     ..
                 },
                 Credential::Digest(answer),
@@ -157,7 +159,7 @@ impl Module {
                 if !users.contains(&answer.user) {
                     return Says::Failure(vec!["unknown_user"]);
                 }
-                known(config, answer.user, answer.right, *groups, "bad_password")
+                known(config, answer.user, answer.right && !strange, *groups)
             }
             (Self::Jwt(jwt), Credential::Token(Bare::Jwt(token))) => jwt.judge(token),
             (Self::Ephemeral(secrets), Credential::Basic(basic)) => match basic {
@@ -191,9 +193,9 @@ impl Module {
     }
 }
 
-fn known(config: &Config, user: usize, right: bool, groups: bool, wrong: &'static str) -> Says {
+fn known(config: &Config, user: usize, right: bool, groups: bool) -> Says {
     if !right {
-        return Says::Failure(vec![wrong]);
+        return Says::Failure(vec!["bad_password"]);
     }
     let name = USERS[user].0;
     let mut roles = BTreeSet::new();

@@ -178,6 +178,7 @@ fn module(random: &mut Random) -> Module {
                 passwords: users(passwords),
                 digests: users(digests),
                 groups: random.mostly(),
+                strange: random.one_in(8),
             }
         }
         3..=5 => Module::Jwt(Jwt {
