@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Lets programs by other people meet countersign: curl, the WebSocket libraries of Python and Node,
-Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code 1 if one failed.
+"""Lets programs by other people meet countersign: curl, aiohttp, the WebSocket libraries of Python and Node,
+Chromium, HAProxy, Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code 1 if one failed.
 
     tests/peers/install            # once: the peers, below target/peers
     tests/peers/run.py             # both programs of target/release
@@ -10,14 +10,19 @@ Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code
 import argparse
 import base64
 import json
+import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
+import aiohttp_digest
+import chromium
 import curl
 import demo
+import haproxy
 import suites
 from material import PASSWORD, Material
 from program import Program, environment
@@ -38,10 +43,18 @@ def main():
     parser.add_argument("programs", nargs="*", default=[ROOT / "target/release" / name for name in PROGRAMS])
     parser.add_argument("--tools", type=pathlib.Path, default=ROOT / "target/peers", help="where the peers are")
     arguments = parser.parse_args()
+    with_installed_modules(arguments.tools / "venv")
     report = Report()
     for program in arguments.programs:
         meet(report, pathlib.Path(program).resolve(), arguments.tools.resolve())
     raise SystemExit(report.sum())
+
+
+def with_installed_modules(venv):
+    """Goes on in the interpreter that has the peers written in Python, if it is there."""
+    python = venv / "bin/python"
+    if python.exists() and pathlib.Path(sys.prefix).resolve() != venv.resolve():
+        os.execv(python, [python, *sys.argv])
 
 
 def meet(report, path, tools):
@@ -50,7 +63,7 @@ def meet(report, path, tools):
     with tempfile.TemporaryDirectory(prefix="countersign-peers-") as folder:
         try:
             material = Material(folder, path)
-            running = Program(path, "--config", material.config, listeners=2)
+            running = Program(path, "--config", material.config, listeners=4)
         except Exception as why:  # Without a program every check would only repeat this.
             report.fail("start", why)
             return
@@ -59,6 +72,9 @@ def meet(report, path, tools):
             python = tools / "venv/bin/python"
             client(report, "websockets", running, material, python, [python, HERE / "client_websockets.py"])
             client(report, "ws", running, material, tools / "node_modules/ws", ["node", HERE / "client_ws.mjs", tools])
+            aiohttp_digest.checks(report, running, material)
+            haproxy.checks(report, running, material)
+            chromium.checks(report, running, material)
             suites.autobahn_checks(report, tools, running, material)
             suites.sslyze_checks(report, tools, running, material)
             with report.check("end: SIGTERM, exit code 0, no panic and no token in the log"):
