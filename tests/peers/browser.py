@@ -137,6 +137,7 @@ class Page:
     """One tab."""
 
     LOADED = "Page.loadEventFired"
+    WRITTEN = "Runtime.consoleAPICalled"
 
     def __init__(self, browser, session):
         self._browser = browser
@@ -160,6 +161,14 @@ class Page:
             thrown = done["exceptionDetails"]
             raise Failure(thrown.get("exception", {}).get("description") or thrown["text"])
         return done["result"].get("value")
+
+    def console(self, script):
+        """Runs a script, and returns the first line that it or what it left behind writes to the console."""
+        self.call("Runtime.enable")
+        self._browser.forget(self._session, self.WRITTEN)
+        self.run(script)
+        written = self._browser.event(self._session, self.WRITTEN)["args"]
+        return " ".join(str(value.get("value", value.get("description"))) for value in written)
 
     def apply(self, function, *arguments):
         """The value of a function of the page's language, applied to values."""

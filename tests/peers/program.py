@@ -21,7 +21,7 @@ def environment():
 class Program:
     """Starts a program with JSON log lines and waits until it listens."""
 
-    def __init__(self, path, *arguments, listeners):
+    def __init__(self, path, *arguments, listeners, folder=None):
         self.log = []
         self._changed = threading.Condition()
         self._ended = False
@@ -29,7 +29,7 @@ class Program:
         self._out = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [path, *arguments, "--log", "json"], stdin=subprocess.DEVNULL, stdout=self._out,
-            stderr=subprocess.PIPE, text=True, env=environment())
+            stderr=subprocess.PIPE, text=True, cwd=folder, env=environment())
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
         if not self._until(lambda: len(self.urls) == listeners):

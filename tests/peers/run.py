@@ -23,6 +23,7 @@ import chromium
 import curl
 import demo
 import haproxy
+import page
 import suites
 from material import PASSWORD, Material
 from program import Program, environment
@@ -87,6 +88,7 @@ def meet(report, path, tools):
         finally:
             running.kill()
     demo.checks(report, path)
+    page.checks(report, path, tools)
 
 
 def client(report, name, running, material, needed, command):
