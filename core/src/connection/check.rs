@@ -57,6 +57,16 @@ pub(super) enum Purpose {
     Ticket(Box<Mint>),
 }
 
+impl Purpose {
+    /// Returns the realm in which whoever fails begins anew: for a further factor, the first one's.
+    pub(super) fn first<'r>(&'r self, realm: &'r Arc<Realm>) -> &'r Arc<Realm> {
+        match self {
+            Self::Socket(wished) => wished.service.realm.as_ref().unwrap_or(realm),
+            Self::Login(_) | Self::Ticket(_) => realm,
+        }
+    }
+}
+
 /// What is granted if the credential is good.
 #[derive(Debug)]
 pub(super) struct Wished {
@@ -286,7 +296,7 @@ impl Connection {
     }
 
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
-    fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, mut proof: Proof) {
+    fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, proof: Proof) {
         let mut trace = asked.trace;
         let joined = if self.gateway().is_draining() {
             trace.begin(Check::Available);
@@ -295,11 +305,10 @@ impl Connection {
             if !wish.service.further.is_empty() {
                 trace.begin(Check::Factor);
             }
-            let grant = std::mem::take(&mut proof.grant);
-            self.join_factors(now, &asked, &wish.service, wish.passed.take(), grant)
+            self.join_factors(now, &asked, &wish.service, wish.passed.take(), proof)
         };
-        proof.grant = match joined {
-            Ok(grant) => grant,
+        let proof = match joined {
+            Ok(proof) => proof,
             Err((reply, reason)) => {
                 asked.trace = trace;
                 return self.answer(now, &asked, reply, reason);
@@ -327,17 +336,17 @@ impl Connection {
                     .gateway()
                     .open_socket(&proof.grant, limit)
                     .ok_or_else(too_many)?;
-                let membership = self.join(now, &proof, &asked)?;
-                Ok((protocol, counted, membership))
+                let memberships = self.join(now, &proof, &asked)?;
+                Ok((protocol, counted, memberships))
             });
         asked.trace = trace;
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
-            Ok((protocol, counted, membership)) => {
+            Ok((protocol, counted, memberships)) => {
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
-                self.serve(now, asked.request, wish.service, proof, (counted, membership));
+                self.serve(now, asked.request, wish.service, proof, (counted, memberships));
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod explain;
 pub mod factors;
 pub mod form;
 pub mod head;
+pub mod issued_factors;
 pub mod jws;
 pub mod legs;
 pub mod lifetime;
@@ -219,6 +220,14 @@ macro_rules! rows {
                 r02_incomplete_head_is_408_and_silence_is_not_answered,
                 r02_dribbling_does_not_extend_the_head_timeout,
                 r07_kept_connection_ends_silently_when_unused,
+            ],
+            issued_factors: [
+                r06_a_session_is_a_factor,
+                r06_every_session_ends_the_socket,
+                r06_a_session_that_ended_meanwhile_begins_anew,
+                r06_a_dead_session_or_ticket_begins_anew,
+                r06_a_ticket_is_a_factor,
+                r06_a_session_does_not_hide_another_realms_timeout,
             ],
             jws: [
                 m14_every_algorithm_verifies,
