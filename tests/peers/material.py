@@ -25,6 +25,9 @@ HOME, NEIGHBOUR, STRANGER = "edge.countersign.test", "other.countersign.test", "
 # The port of the latter two has to be known before they listen, because `origins` names it.
 ELSEWHERE_PORT = 8443
 
+# More wrong credentials than all checks together bring.
+FAILURES = 1_000
+
 # Autobahn's largest message is 16 MiB, and its cases are one connection each.
 MESSAGE_BYTES = 32 << 20
 
@@ -186,4 +189,6 @@ def configuration(elsewhere):
             "keyset": {"type": "echo", "accept": "/keyset", "realm": "keyset"},
         },
         "limits": {"messageBytes": MESSAGE_BYTES},
+        # All peers are at one address, and some have to fail.
+        "throttle": {"failures": FAILURES},
     }

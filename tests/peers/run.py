@@ -69,15 +69,21 @@ def meet(report, path, tools):
             report.fail("start", why)
             return
         try:
-            curl.checks(report, running, material)
             python = tools / "venv/bin/python"
-            client(report, "websockets", running, material, python, [python, HERE / "client_websockets.py"])
-            client(report, "ws", running, material, tools / "node_modules/ws", ["node", HERE / "client_ws.mjs", tools])
-            aiohttp_digest.checks(report, running, material)
-            haproxy.checks(report, running, material)
-            chromium.checks(report, running, material)
-            suites.autobahn_checks(report, tools, running, material)
-            suites.sslyze_checks(report, tools, running, material)
+            for name, checks in {
+                "curl": lambda: curl.checks(report, running, material),
+                "websockets": lambda: client(report, "websockets", running, material, python,
+                                             [python, HERE / "client_websockets.py"]),
+                "ws": lambda: client(report, "ws", running, material, tools / "node_modules/ws",
+                                     ["node", HERE / "client_ws.mjs", tools]),
+                "aiohttp": lambda: aiohttp_digest.checks(report, running, material),
+                "haproxy": lambda: haproxy.checks(report, running, material),
+                "chromium": lambda: chromium.checks(report, running, material),
+                "autobahn": lambda: suites.autobahn_checks(report, tools, running, material),
+                "sslyze": lambda: suites.sslyze_checks(report, tools, running, material),
+            }.items():
+                with report.phase(name):
+                    checks()
             with report.check("end: SIGTERM, exit code 0, no panic and no token in the log"):
                 running.tell_to_end()
                 expect_equal(running.end(), 0, "the exit code")
@@ -87,8 +93,10 @@ def meet(report, path, tools):
                 expect(not told, "a token is there")
         finally:
             running.kill()
-    demo.checks(report, path)
-    page.checks(report, path, tools)
+    with report.phase("demo"):
+        demo.checks(report, path)
+    with report.phase("clients.md"):
+        page.checks(report, path, tools)
 
 
 def client(report, name, running, material, needed, command):
