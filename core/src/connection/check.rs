@@ -57,22 +57,12 @@ pub(super) enum Purpose {
     Ticket(Box<Mint>),
 }
 
-impl Purpose {
-    /// Returns the realm in which whoever fails begins anew: for a further factor, the first one's.
-    pub(super) fn first<'r>(&'r self, realm: &'r Arc<Realm>) -> &'r Arc<Realm> {
-        match self {
-            Self::Socket(wished) => wished.service.realm.as_ref().unwrap_or(realm),
-            Self::Login(_) | Self::Ticket(_) => realm,
-        }
-    }
-}
-
 /// What is granted if the credential is good.
 #[derive(Debug)]
 pub(super) struct Wished {
     /// The request, to be judged again if the rules change meanwhile.
     head: RequestHead,
-    service: Arc<Service>,
+    pub(super) service: Arc<Service>,
     pub(super) place: Place,
     accept: String,
     protocols: Vec<String>,

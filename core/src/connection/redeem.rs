@@ -16,6 +16,16 @@ use crate::http::{Reply, Status};
 use crate::reason::Reason;
 use crate::time::Now;
 
+impl Purpose {
+    /// Returns the realm in which whoever fails begins anew: for a further factor, the first one's.
+    fn first<'r>(&'r self, realm: &'r Arc<Realm>) -> &'r Arc<Realm> {
+        match self {
+            Self::Socket(wished) => wished.service.realm.as_ref().unwrap_or(realm),
+            Self::Login(_) | Self::Ticket(_) => realm,
+        }
+    }
+}
+
 impl Connection {
     /// Judges what this gateway has issued itself.
     pub(super) fn redeem(
