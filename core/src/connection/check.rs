@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::answer::Asked;
 use super::form::Submission;
-use super::head::{RETRY_AFTER, Refusal, SocketWish};
+use super::head::{RETRY_AFTER, Refusal, ServiceWish};
+use super::read::Goal;
 use super::ticket::Mint;
 use super::{Connection, State};
 use crate::auth::challenge::BearerError;
@@ -49,8 +50,8 @@ pub(super) struct Checking {
 /// What a good credential is for.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// An open socket.
-    Socket(Box<Wished>),
+    /// A service: an open socket, or what a GET reads.
+    Service(Box<Wished>),
     /// A session.
     Login(Box<Submission>),
     /// A ticket.
@@ -64,7 +65,7 @@ pub(super) struct Wished {
     head: RequestHead,
     pub(super) service: Arc<Service>,
     pub(super) place: Place,
-    accept: String,
+    goal: Goal,
     protocols: Vec<String>,
     marker: Marker,
     /// The factors that were passed before this one.
@@ -72,11 +73,11 @@ pub(super) struct Wished {
 }
 
 impl Connection {
-    /// Begins the check of a wish for a socket.
-    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish, head: RequestHead) {
-        let SocketWish {
+    /// Begins the check of a wish for a service.
+    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: ServiceWish, head: RequestHead) {
+        let ServiceWish {
             service,
-            accept,
+            goal,
             presentation,
             place,
             passed,
@@ -85,7 +86,7 @@ impl Connection {
             head,
             service: Arc::clone(&service),
             place,
-            accept,
+            goal,
             protocols: presentation.protocols,
             marker: presentation.marker,
             passed,
@@ -97,11 +98,11 @@ impl Connection {
             Some(presented) => {
                 // A custom scheme has no error parameters, not even on the line of Bearer beside it.
                 let bearer = presented.scheme == Scheme::Bearer;
-                let purpose = Purpose::Socket(wished);
+                let purpose = Purpose::Service(wished);
                 self.prove(now, asked, &realm, (presented.credential, bearer), purpose);
             }
             // Who is asked for a further factor and brings none begins anew.
-            None => self.without_credential(now, asked, first, Purpose::Socket(wished)),
+            None => self.without_credential(now, asked, first, Purpose::Service(wished)),
         }
     }
 
@@ -114,11 +115,11 @@ impl Connection {
         purpose: Purpose,
     ) {
         match (purpose, &realm.anonymous) {
-            (Purpose::Socket(wished), Some(roles)) if wished.passed.is_none() => {
+            (Purpose::Service(wished), Some(roles)) if wished.passed.is_none() => {
                 let proof = Proof::of(anonymous(realm, roles));
                 self.decide(now, asked, *wished, proof);
             }
-            (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_), _) => {
+            (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_), _) => {
                 asked.trace.begin(Check::Verify);
                 let reply = self.unauthorized(now, realm, &asked, None, false);
                 self.answer(now, &asked, reply, Reason::NoCredential);
@@ -156,7 +157,7 @@ impl Connection {
     /// Goes on with a credential that was found good.
     pub(super) fn proven(&mut self, now: Now, asked: Asked, purpose: Purpose, proof: Proof) {
         match purpose {
-            Purpose::Socket(wished) => self.decide(now, asked, *wished, proof),
+            Purpose::Service(wished) => self.decide(now, asked, *wished, proof),
             Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
             Purpose::Ticket(mint) => self.mint(now, asked, &mint, proof),
         }
@@ -195,7 +196,7 @@ impl Connection {
                 let (reply, reason) = match (counted, &checking.purpose) {
                     (Err(throttled), _) => throttled,
                     (Ok(()), Purpose::Login(submission)) => (self.login_failed(submission), refused.reason),
-                    (Ok(()), Purpose::Socket(_) | Purpose::Ticket(_)) => {
+                    (Ok(()), Purpose::Service(_) | Purpose::Ticket(_)) => {
                         (self.refusal(now, &checking, refused), refused.reason)
                     }
                 };
@@ -237,7 +238,7 @@ impl Connection {
         let same = Arc::ptr_eq(&rules, &self.rules);
         match (computed.into::<bool>(), checking.purpose) {
             // What was compared may not count any more: no grant by rules that are gone.
-            (Some(_), Purpose::Socket(wished)) if !same => {
+            (Some(_), Purpose::Service(wished)) if !same => {
                 self.rules = rules;
                 self.judge(now, wished.head, checking.asked.request);
             }
@@ -309,34 +310,48 @@ impl Connection {
         asked.subject = proof.grant.subject().map(str::to_owned);
         asked.realm = wish.service.realm.as_ref().map(Arc::clone);
         trace.begin(Check::Authorize);
-        let decided = self
-            .authorize(now, &wish.service, &proof.grant, &asked)
-            .and_then(|()| {
-                trace.begin(Check::Subprotocol);
-                choose(&wish)
-            })
-            .and_then(|protocol| {
-                trace.begin(Check::Grant);
-                let limit = self.rules.limits.sockets_per_subject;
-                let too_many = || {
-                    let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
-                    (reply, Reason::Throttled)
-                };
-                let counted = self
-                    .gateway()
-                    .open_socket(&proof.grant, limit)
-                    .ok_or_else(too_many)?;
-                let memberships = self.join(now, &proof, &asked)?;
-                Ok((protocol, counted, memberships))
-            });
+        if let Err((reply, reason)) = self.authorize(now, &wish, &proof.grant, &asked) {
+            asked.trace = trace;
+            return self.answer(now, &asked, reply, reason);
+        }
+        let accept = match &wish.goal {
+            Goal::Socket { accept } => accept,
+            Goal::Read => {
+                asked.trace = trace;
+                let (reply, reason) = self.point(&wish.service, &wish.place.path, &asked);
+                return self.answer(now, &asked, reply, reason);
+            }
+        };
+        trace.begin(Check::Subprotocol);
+        let decided = choose(&wish).and_then(|protocol| {
+            trace.begin(Check::Grant);
+            let limit = self.rules.limits.sockets_per_subject;
+            let too_many = || {
+                let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
+                (reply, Reason::Throttled)
+            };
+            let counted = self
+                .gateway()
+                .open_socket(&proof.grant, limit)
+                .ok_or_else(too_many)?;
+            let memberships = self.join(now, &proof, &asked)?;
+            let reply = Reply::switching(accept, protocol.as_deref());
+            Ok((reply, counted, memberships))
+        });
         asked.trace = trace;
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
-            Ok((protocol, counted, memberships)) => {
-                let reply = Reply::switching(&wish.accept, protocol.as_deref());
+            Ok((reply, counted, memberships)) => {
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
-                self.serve(now, asked.request, wish.service, proof, (counted, memberships));
+                self.serve(
+                    now,
+                    asked.request,
+                    wish.service,
+                    &wish.place.path,
+                    proof,
+                    (counted, memberships),
+                );
             }
         }
     }
@@ -373,7 +388,7 @@ impl Connection {
         let asked = &checking.asked;
         // Who fails at a further factor begins anew, whatever that factor's challenge would say.
         let (realm, begins_anew) = match &checking.purpose {
-            Purpose::Socket(wished) => (&wished.service.realm, wished.passed.is_some()),
+            Purpose::Service(wished) => (&wished.service.realm, wished.passed.is_some()),
             Purpose::Login(_) | Purpose::Ticket(_) => (&asked.realm, false),
         };
         let Some(realm) = realm else {
@@ -392,7 +407,8 @@ impl Connection {
     }
 
     /// Compares what the service requires with what was granted.
-    fn authorize(&self, now: Now, service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
+    fn authorize(&self, now: Now, wish: &Wished, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
+        let service = &wish.service;
         let Some(realm) = &service.realm else {
             return Ok(());
         };
@@ -415,7 +431,11 @@ impl Connection {
         {
             return Err(refuse(None, Reason::MissingRole));
         }
-        if !acl::to_connect(service.kind)
+        let needed = match &wish.goal {
+            Goal::Socket { .. } => acl::to_connect(service.kind),
+            Goal::Read => acl::to_read(service.kind),
+        };
+        if !needed
             .iter()
             .all(|entitlement| service.acl.holds(&grant.roles, *entitlement))
         {

@@ -9,6 +9,7 @@ mod form;
 mod head;
 mod paths;
 mod preface;
+mod read;
 mod redeem;
 mod serve;
 mod stepup;

@@ -20,7 +20,7 @@ impl Purpose {
     /// Returns the realm in which whoever fails begins anew: for a further factor, the first one's.
     fn first<'r>(&'r self, realm: &'r Arc<Realm>) -> &'r Arc<Realm> {
         match self {
-            Self::Socket(wished) => wished.service.realm.as_ref().unwrap_or(realm),
+            Self::Service(wished) => wished.service.realm.as_ref().unwrap_or(realm),
             Self::Login(_) | Self::Ticket(_) => realm,
         }
     }
@@ -41,7 +41,7 @@ impl Connection {
             return self.answer(now, &asked, reply, Reason::Internal);
         };
         let place = match &purpose {
-            Purpose::Socket(wished) => wished.place.clone(),
+            Purpose::Service(wished) => wished.place.clone(),
             Purpose::Login(_) | Purpose::Ticket(_) => Place::nowhere(&server.id),
         };
         match self.gateway().redeem(pass, realm, &place, now) {

@@ -106,6 +106,7 @@ impl Connection {
         now: Now,
         request: RequestId,
         rules: Arc<ServiceRules>,
+        path: &str,
         proof: Proof,
         (counted, memberships): (OpenSocket, Vec<Membership>),
     ) {
@@ -134,7 +135,7 @@ impl Connection {
         self.timers.set(Timer::Ping, now.at.after(rules.ping_interval));
         let session = Session::new(self.rules.limits.message_bytes);
         let mut socket = Socket {
-            service: self.gateway().service(&rules, &grant),
+            service: self.gateway().service(&rules, &grant, path, &self.admission),
             rules,
             grant,
             request,
@@ -276,7 +277,24 @@ impl Connection {
             return self.end_socket(now, close);
         }
         if draining {
-            self.end_socket(now, Close::ShuttingDown);
+            return self.end_socket(now, Close::ShuttingDown);
+        }
+        self.tell_service(now);
+    }
+
+    /// Lets the service send what others have left for it.
+    fn tell_service(&mut self, now: Now) {
+        let State::Serving(serving) = &mut self.state else {
+            return;
+        };
+        let socket = &mut serving.socket;
+        let before = socket.sent.messages;
+        let close = socket.call(now, &mut self.legs, |service, context| service.rung(context));
+        if socket.sent.messages > before {
+            socket.used = now.at;
+        }
+        if let Some(close) = close {
+            self.end_socket(now, close);
         }
     }
 

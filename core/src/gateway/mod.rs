@@ -29,9 +29,10 @@ use crate::bell::Bells;
 use crate::budget::{Memory, Slots};
 use crate::config::{Config, ConfigErrors, ServiceKind};
 use crate::entropy::{Entropy, Seed};
+use crate::hub::Hub;
 use crate::note::Note;
 use crate::rules::{self, Rules};
-use crate::service::{Echo, Service, ServiceFactory};
+use crate::service::{Echo, Points, Service, ServiceFactory};
 use crate::time::Now;
 
 /// Descriptors that a process needs beside its connections: listeners, log, files that are read.
@@ -101,6 +102,7 @@ pub struct Gateway {
     /// Connections that were closed for want of a PROXY header since the last look.
     unproxied: AtomicU64,
     step_ups: stepups::StepUps,
+    hub: Hub,
     draining: AtomicBool,
 }
 
@@ -139,6 +141,7 @@ impl Gateway {
             nonces: Nonces::default(),
             unproxied: AtomicU64::new(0),
             step_ups: stepups::StepUps::default(),
+            hub: Hub::default(),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -258,6 +261,10 @@ impl Gateway {
         &self.step_ups
     }
 
+    pub(crate) const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     pub(crate) const fn slots(&self) -> &Arc<Slots> {
         &self.slots
     }
@@ -282,8 +289,14 @@ impl Gateway {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Makes the service of one socket.
-    pub(crate) fn service(&self, rules: &rules::Service, grant: &Grant) -> Box<dyn Service> {
+    /// Makes the service of one socket, which was asked for at `path`.
+    pub(crate) fn service(
+        &self,
+        rules: &Arc<rules::Service>,
+        grant: &Grant,
+        path: &str,
+        admission: &Admission,
+    ) -> Box<dyn Service> {
         let factory = {
             let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
             services.get(&*rules.name).map(Arc::clone)
@@ -291,6 +304,12 @@ impl Gateway {
         match (factory, rules.kind) {
             (Some(factory), _) => factory(grant),
             (None, ServiceKind::Echo) => Box::new(Echo),
+            (None, ServiceKind::Points) => {
+                let point = rules.points.get(path);
+                let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));
+                let limit = self.rules().limits.message_bytes;
+                Box::new(Points::new(reader, Arc::clone(rules), limit))
+            }
         }
     }
 

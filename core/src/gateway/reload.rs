@@ -197,6 +197,11 @@ impl Gateway {
         let mut built = rules::build(&config)?;
         let warnings = std::mem::take(&mut built.warnings);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(built);
+        let points = config
+            .services
+            .values()
+            .flat_map(|service| service.endpoints.values());
+        self.hub.keep(&points.map(String::as_str).collect());
         {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             let clocks = reload.clocks;

@@ -21,6 +21,7 @@ pub mod lifetime;
 pub mod limits;
 pub mod log;
 pub mod origin;
+pub mod points;
 pub mod policy;
 pub mod proxied;
 pub mod reload;
@@ -28,6 +29,7 @@ pub mod route;
 pub mod same;
 pub mod schemes;
 pub mod session;
+pub mod short;
 pub mod throttle;
 pub mod ticket;
 pub mod tls;
@@ -111,6 +113,7 @@ macro_rules! rows {
             ],
             demo: [
                 demo_printed_credentials_work,
+                demo_points_are_read_and_set,
                 r17_the_page_is_hardened,
                 r17_pages_take_get_and_head,
             ],
@@ -287,6 +290,27 @@ macro_rules! rows {
                 e11_a_star_is_one_label,
                 r11_ambient_credentials_need_a_list,
             ],
+            points: [
+                m16_a_get_reads_the_last_value,
+                m16_refusals_of_a_get_are_those_of_an_upgrade,
+                m16_other_methods_are_405,
+                m16_half_an_upgrade_is_a_get,
+                r11_a_get_is_for_pages_that_are_allowed,
+                r11_a_cookie_reads_without_origin,
+                r17_values_are_hardened,
+                points_every_reader_is_told_of_every_write,
+                points_the_server_stamps_the_time,
+                points_without_the_entitlement_a_write_is_3003,
+                points_what_is_no_value_ends_the_socket,
+                m08_reading_and_following_are_entitlements,
+                points_a_slow_reader_is_told_the_last_value,
+                e16_values_survive_a_reload_by_name,
+                r14_a_reader_that_is_told_is_not_idle,
+                e18_a_get_during_a_shutdown_is_503,
+                b03_an_explanation_of_a_reader_ends_with_the_head,
+                b01_a_ticket_reads_a_value_once,
+                m26_a_get_passes_every_factor,
+            ],
             policy: [
                 m25_a_missing_role_is_403,
                 m25_without_roles_anybody_known_passes,
@@ -340,6 +364,12 @@ macro_rules! rows {
                 r16_an_unused_session_ends,
                 r16_sessions_are_limited,
                 r14_a_session_ends_with_its_user,
+            ],
+            short: [
+                m10_two_servers_in_short_form_work,
+                m16_a_short_form_refuses_what_it_should,
+                m14_hs256_with_a_pem_file_does_not_load,
+                m10_faults_of_the_short_form_have_a_place,
             ],
             throttle: [
                 e14_the_eleventh_failure_is_429,

@@ -186,6 +186,13 @@ static FLAGS: &[Word] = &[
     Word::built("optional"),
 ];
 
+/// Claims with their accepted values.
+pub(super) const CLAIMS: Kind = Kind::Map {
+    of: &CLAIM_VALUES,
+    name: &PLAIN,
+    min: 1,
+};
+
 static CLAIM_VALUES: Kind = some(&CLAIM_VALUE);
 static CLAIM_VALUE: Kind = Kind::Text(&Format {
     check: |_| Ok(()),
@@ -196,15 +203,7 @@ static RSA_WORD: Kind = Kind::Word(RSA_ALGORITHMS);
 static JWT: &[Row] = &[
     row("issuer", NAME, "What iss must be"),
     row("audience", NAME, "What aud must be or contain"),
-    row(
-        "claims",
-        Kind::Map {
-            of: &CLAIM_VALUES,
-            name: &PLAIN,
-            min: 1,
-        },
-        "Claims with their accepted values",
-    ),
+    row("claims", CLAIMS, "Claims with their accepted values"),
     row(
         "claimsMode",
         Kind::Word(&[Word::built("any"), Word::built("all")]),
@@ -247,7 +246,7 @@ static JWKS: &[Row] = &[
     later("plaintext", "Allows a URL without TLS beyond loopback"),
 ];
 
-static KEY_FILE: Kind = Kind::Object(&[row("keyFile", Kind::File, "The key's file").required()]);
+pub(super) static KEY_FILE: Kind = Kind::Object(&[row("keyFile", Kind::File, "The key's file").required()]);
 
 const fn key(algorithm: &'static str) -> Row {
     row(algorithm, KEY_FILE, "The key of this algorithm")

@@ -7,6 +7,7 @@ mod loading;
 mod login;
 mod model;
 mod shape;
+mod short;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
