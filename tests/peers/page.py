@@ -53,7 +53,7 @@ BLOCK = re.compile(r"(?:^<!-- (?P<kind>\w+)(?P<how>[^:>]*?)(?:: (?P<wanted>[^>]*
 def checks(report, path, tools):
     """Everything on the page, against one program."""
     with tempfile.TemporaryDirectory(prefix="countersign-page-") as folder, contextlib.ExitStack() as stack:
-        with report.check("clients.md: all of it is run"):
+        with report.check("clients.md: every block says how it is run, and its server starts"):
             Reader(report, path, tools, pathlib.Path(folder), stack).read(PAGE.read_text())
 
 
