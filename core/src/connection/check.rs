@@ -69,7 +69,7 @@ pub(super) enum Purpose {
 pub(super) struct Wished {
     /// The request, to be judged again if the rules change meanwhile.
     head: RequestHead,
-    service: Arc<Service>,
+    pub(super) service: Arc<Service>,
     pub(super) place: Place,
     goal: Goal,
     protocols: Vec<String>,
@@ -335,7 +335,7 @@ impl Connection {
     }
 
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
-    fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, mut proof: Proof) {
+    fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, proof: Proof) {
         let mut trace = asked.trace;
         let joined = if self.gateway().is_draining() {
             trace.begin(Check::Available);
@@ -344,11 +344,10 @@ impl Connection {
             if !wish.service.further.is_empty() {
                 trace.begin(Check::Factor);
             }
-            let grant = std::mem::take(&mut proof.grant);
-            self.join_factors(now, &asked, &wish.service, wish.passed.take(), grant)
+            self.join_factors(now, &asked, &wish.service, wish.passed.take(), proof)
         };
-        proof.grant = match joined {
-            Ok(grant) => grant,
+        let proof = match joined {
+            Ok(proof) => proof,
             Err((reply, reason)) => {
                 asked.trace = trace;
                 return self.answer(now, &asked, reply, reason);
@@ -383,14 +382,14 @@ impl Connection {
                 .gateway()
                 .open_socket(&proof.grant, limit)
                 .ok_or_else(too_many)?;
-            let membership = self.join(now, &proof, &asked)?;
+            let memberships = self.join(now, &proof, &asked)?;
             let reply = Reply::switching(accept, protocol.as_deref());
-            Ok((reply, counted, membership))
+            Ok((reply, counted, memberships))
         });
         asked.trace = trace;
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
-            Ok((reply, counted, membership)) => {
+            Ok((reply, counted, memberships)) => {
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
                 self.serve(
@@ -399,7 +398,7 @@ impl Connection {
                     wish.service,
                     &wish.place.path,
                     proof,
-                    (counted, membership),
+                    (counted, memberships),
                 );
             }
         }

@@ -41,6 +41,10 @@ use crate::time::Now;
 /// Descriptors that a process needs beside its connections: listeners, log, files that are read.
 const DESCRIPTORS_BESIDE: u64 = 64;
 
+/// Fewer connections than this are worth a warning even where nobody asked for more: a browser opens
+/// several, and the usual limit of 1,024 descriptors is soon reached.
+const FEW_CONNECTIONS: usize = 1_000;
+
 /// What the runtime tells of itself and its machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
@@ -180,15 +184,18 @@ impl Gateway {
             .collect()
     }
 
-    /// Lowers the connection limit to what `descriptors` allow, and says so. To be called once,
-    /// before the first accept, with the soft limit after it was raised.
+    /// Lowers the connection limit to what `descriptors` allow. Says so if the configuration asked for
+    /// more, or if what is left is little. To be called once, before the first accept, with the soft
+    /// limit after it was raised.
     pub fn fit_descriptors(&self, descriptors: u64) -> Option<Note> {
         let each = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
         let fit = descriptors.saturating_sub(DESCRIPTORS_BESIDE) / each;
         let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
-        let wanted = self.connection_limit(&self.rules());
+        let rules = self.rules();
+        let wanted = self.connection_limit(&rules);
         self.connections_that_fit.store(fit, Ordering::Relaxed);
-        (wanted > fit).then(|| Note::Warning {
+        let matters = rules.limits.connections.is_some() || fit < FEW_CONNECTIONS;
+        (wanted > fit && matters).then(|| Note::Warning {
             message: format!(
                 "limits.connections is {fit} instead of {wanted}: {descriptors} descriptors are allowed and \
                  each connection takes {each}; raise the hard limit of open files (ulimit -Hn) or lower \

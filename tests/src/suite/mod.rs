@@ -15,6 +15,7 @@ pub mod factors;
 pub mod form;
 pub mod head;
 pub mod introspection;
+pub mod issued_factors;
 pub mod jws;
 pub mod keyset;
 pub mod legs;
@@ -239,6 +240,14 @@ macro_rules! rows {
                 e09_too_many_questions_are_503,
                 e09_over_tls_with_the_authorities_of_the_file,
                 e09_mistakes_do_not_load,
+            ],
+            issued_factors: [
+                r06_a_session_is_a_factor,
+                r06_every_session_ends_the_socket,
+                r06_a_session_that_ended_meanwhile_begins_anew,
+                r06_a_dead_session_or_ticket_begins_anew,
+                r06_a_ticket_is_a_factor,
+                r06_a_session_does_not_hide_another_realms_timeout,
             ],
             jws: [
                 m14_every_algorithm_verifies,

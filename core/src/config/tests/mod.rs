@@ -4,6 +4,7 @@ mod acl;
 mod checks;
 mod factors;
 mod loading;
+mod login;
 mod model;
 mod shape;
 mod short;
