@@ -17,7 +17,7 @@ use super::password::StoredHash;
 use super::present::Credential;
 use super::question::{Answer, Question};
 use super::realm::{Module, Realm, UsersModule};
-use super::verdicts::Verdicts;
+use super::verdicts::{Key, Kind, PASSWORD_TTL, Verdict, Verdicts};
 use crate::entropy::Entropy;
 use crate::exchange::Fault;
 use crate::reason::Reason;
@@ -33,6 +33,8 @@ pub(crate) struct Login {
     passed: Vec<Passed>,
     /// The user that the module at `next` is asking a password job about, if it is known.
     asked: Option<Option<String>>,
+    /// What is remembered under if that password turns out to be right.
+    remember: Option<Key>,
     /// What the module at `next` has asked for.
     heard: Option<Result<Answer, Fault>>,
     basis: Basis,
@@ -132,6 +134,7 @@ impl Login {
             chain: Chain::new(),
             passed: Vec::new(),
             asked: None,
+            remember: None,
             heard: None,
         }
     }
@@ -147,6 +150,19 @@ impl Login {
                 (Module::Users(users), Credential::Basic { user, password }) => {
                     match users.hash_for(user, means.entropy) {
                         Some((hash, known)) => {
+                            // Only a right password is remembered: a wrong one and an unknown user go on
+                            // costing the same.
+                            let key = known.then(|| password_key(means.entropy, &hash, user, password));
+                            if key.is_some_and(|key| means.verdicts.get(key, means.now).is_some()) {
+                                self.passed.push(Passed {
+                                    module: self.next,
+                                    by: By::Password { user: user.clone() },
+                                });
+                                self.chain.record(*flag, Outcome::Success);
+                                self.next += 1;
+                                continue;
+                            }
+                            self.remember = key;
                             self.asked = Some(known.then(|| user.clone()));
                             return Progress::Compare(PasswordTask {
                                 hash,
@@ -209,8 +225,11 @@ impl Login {
     }
 
     /// Takes in what the comparison of the last [`Progress::Compare`] said.
-    pub(crate) fn compared(&mut self, right: bool) {
+    pub(crate) fn compared(&mut self, right: bool, verdicts: &Verdicts, now: Now) {
         let Some(user) = self.asked.take() else { return };
+        if let Some(key) = self.remember.take().filter(|_| right && user.is_some()) {
+            verdicts.keep(key, Verdict::Right, 0, Deadline::after(PASSWORD_TTL, now), now);
+        }
         let outcome = match (right, user) {
             (true, Some(user)) => {
                 self.passed.push(Passed {
@@ -318,6 +337,12 @@ impl Login {
         }
         grant
     }
+}
+
+/// Returns what a right password is remembered under.
+fn password_key(entropy: &Entropy, hash: &StoredHash, user: &str, password: &Secret<Vec<u8>>) -> Key {
+    let credential = [user.as_bytes(), password.expose()];
+    Key::new(entropy, Kind::Password, &hash.fingerprint(), &credential)
 }
 
 /// Lets the grant end at `deadline`, or earlier if it does already.

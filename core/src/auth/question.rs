@@ -86,7 +86,7 @@ impl Question {
             Self::Token(..) => match verdicts.get(key, now)? {
                 Verdict::Active(claims) => Some(Answer::Token(Introspected::Active(claims))),
                 Verdict::Inactive => Some(Answer::Token(Introspected::Inactive)),
-                Verdict::Signed => None,
+                Verdict::Right => None,
             },
         }
     }

@@ -51,7 +51,7 @@ impl JwtModule {
             )
         });
         let known = remembered.and_then(|key| means.verdicts.get(key, means.now));
-        if !matches!(known, Some(Verdict::Signed)) {
+        if !matches!(known, Some(Verdict::Right)) {
             match jwt::check_signature(&token, &keys) {
                 Ok(()) => {}
                 Err(refusal) => {
@@ -72,7 +72,7 @@ impl JwtModule {
                         .filter(|until| until.unix < long.unix);
                     means
                         .verdicts
-                        .keep(key, Verdict::Signed, 0, until.unwrap_or(long), means.now);
+                        .keep(key, Verdict::Right, 0, until.unwrap_or(long), means.now);
                 }
                 Judged::Good(Box::new(verified))
             }

@@ -274,7 +274,12 @@ impl Connection {
             return;
         };
         match computed.into::<bool>() {
-            Some(right) => self.resume(now, checking, |login| login.compared(right)),
+            Some(right) => {
+                let gateway = Arc::clone(self.gateway());
+                self.resume(now, checking, |login| {
+                    login.compared(right, gateway.verdicts(), now)
+                });
+            }
             None => {
                 let reply = Reply::closing(Status::InternalServerError);
                 self.answer(now, &checking.asked, reply, Reason::Internal);

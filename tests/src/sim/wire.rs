@@ -298,6 +298,7 @@ impl Sim {
     }
 
     fn compute(&mut self, line: u64, job: Job) {
+        self.jobs += 1;
         let lost = self.habits.lost_jobs;
         if lost > 0 && self.random.one_in(lost) {
             drop(job);

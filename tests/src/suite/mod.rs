@@ -60,6 +60,7 @@ macro_rules! rows {
                 m04_wrong_password_and_unknown_user_look_the_same,
                 m23_argon2_with_real_parameters,
                 m23_weak_hashes_do_not_load,
+                m31_a_right_password_is_hashed_once,
                 m05_no_credential_is_401_as_in_reference_a,
                 m06_retry_on_the_same_connection,
                 r07_the_third_refusal_closes,
