@@ -21,6 +21,7 @@ pub mod keyset;
 pub mod legs;
 pub mod lifetime;
 pub mod limits;
+pub mod load;
 pub mod log;
 pub mod matrix;
 pub mod origin;
@@ -295,6 +296,9 @@ macro_rules! rows {
                 e15_announced_messages_share_one_memory,
                 r02_a_refusal_survives_a_sending_client,
                 r02_discarding_is_bounded,
+            ],
+            load: [
+                e16_reloads_under_load_lose_no_handshake_and_no_socket,
             ],
             log: [
                 r10_values_of_parameters_are_not_logged,
