@@ -262,7 +262,6 @@ fn is_served(solo: &Solo) -> bool {
 }
 
 #[test]
-#[ignore = "ahead of what is built"]
 fn r14_no_grant_races_a_revocation() {
     let request = upgrade("/api/ws").basic("alice", "correct horse").bytes();
     let revoked = Setup::passwords().replace("alice:", "zoe:");

@@ -76,6 +76,14 @@ impl Grant {
         self
     }
 
+    /// Lets the grant end at `deadline`, or earlier if it does already.
+    pub(crate) fn ends_by(&mut self, deadline: Deadline) {
+        self.expires = Some(match self.expires {
+            Some(other) if other.unix <= deadline.unix => other,
+            Some(_) | None => deadline,
+        });
+    }
+
     /// Says whether nobody was authenticated.
     pub fn is_anonymous(&self) -> bool {
         self.identity

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::challenge::Challenges;
 use super::digestfile::DigestFile;
 use super::ephemeral::EphemeralModule;
+use super::grant::{ANONYMOUS, Authority, Grant, Identity};
 use super::groupfile::Groups;
 use super::jwk::KeySet;
 use super::jwt;
@@ -53,6 +54,22 @@ impl Realm {
             same_token_ok: self.same_token_ok,
             ignore_authorization: self.ignore_authorization,
         }
+    }
+}
+
+impl Realm {
+    /// Returns what a client without a credential is granted, if one is let in.
+    pub(crate) fn anonymous_grant(&self) -> Option<Grant> {
+        let roles = self.anonymous.as_ref()?;
+        Some(Grant {
+            identity: Some(Identity {
+                realm: Arc::clone(&self.name),
+                authority: Authority::Anonymous,
+                subject: Some("anonymous".to_owned()),
+            }),
+            roles: roles.iter().cloned().chain([ANONYMOUS.to_owned()]).collect(),
+            ..Grant::default()
+        })
     }
 }
 

@@ -8,12 +8,12 @@ use super::form::Submission;
 use super::head::{RETRY_AFTER, Refusal, SocketWish};
 use super::ticket::Mint;
 use super::{Connection, State};
+use crate::auth::basis::Basis;
 use crate::auth::challenge::BearerError;
-use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
+use crate::auth::grant::Grant;
 use crate::auth::login::{Login, PasswordTask, Progress, Refused};
 use crate::auth::present::{Credential, Marker};
 use crate::auth::realm::Realm;
-use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
 use crate::gateway::StepUp;
@@ -113,9 +113,12 @@ impl Connection {
         realm: &Arc<Realm>,
         purpose: Purpose,
     ) {
-        match (purpose, &realm.anonymous) {
-            (Purpose::Socket(wished), Some(roles)) if wished.passed.is_none() => {
-                let proof = Proof::of(anonymous(realm, roles));
+        match (purpose, realm.anonymous_grant()) {
+            (Purpose::Socket(wished), Some(grant)) if wished.passed.is_none() => {
+                let proof = Proof {
+                    basis: Basis::anonymous(realm),
+                    ..Proof::of(grant)
+                };
                 self.decide(now, asked, *wished, proof);
             }
             (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_), _) => {
@@ -286,7 +289,7 @@ impl Connection {
     }
 
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
-    fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, mut proof: Proof) {
+    fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, proof: Proof) {
         let mut trace = asked.trace;
         let joined = if self.gateway().is_draining() {
             trace.begin(Check::Available);
@@ -295,16 +298,18 @@ impl Connection {
             if !wish.service.further.is_empty() {
                 trace.begin(Check::Factor);
             }
-            let grant = std::mem::take(&mut proof.grant);
-            self.join_factors(now, &asked, &wish.service, wish.passed.take(), grant)
+            self.join_factors(now, &asked, &wish.service, wish.passed.take(), proof)
         };
-        proof.grant = match joined {
-            Ok(grant) => grant,
-            Err((reply, reason)) => {
-                asked.trace = trace;
-                return self.answer(now, &asked, reply, reason);
-            }
-        };
+        asked.trace = trace;
+        match joined {
+            Ok(proof) => self.let_in(now, asked, wish, proof),
+            Err((reply, reason)) => self.answer(now, &asked, reply, reason),
+        }
+    }
+
+    /// Decides on a client that has passed every factor.
+    fn let_in(&mut self, now: Now, mut asked: Asked, mut wish: Wished, mut proof: Proof) {
+        let mut trace = asked.trace;
         // The login has succeeded: a refusal from here on has a name too. It is said by the first
         // realm who that is, whichever was the last.
         asked.subject = proof.grant.subject().map(str::to_owned);
@@ -327,31 +332,31 @@ impl Connection {
                     .gateway()
                     .open_socket(&proof.grant, limit)
                     .ok_or_else(too_many)?;
-                let membership = self.join(now, &proof, &asked)?;
-                Ok((protocol, counted, membership))
+                let memberships = self.join(now, &proof, &asked)?;
+                Ok((protocol, counted, memberships))
             });
         asked.trace = trace;
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
-            Ok((protocol, counted, membership)) => {
+            // The rules changed meanwhile: no grant by those that are gone.
+            Ok(_) if !self.gateway().is_in_force(&self.rules) => {
+                self.rules = self.gateway().rules();
+                match self.review(&wish.service, &proof, now) {
+                    Ok((service, grant)) => {
+                        wish.service = service;
+                        proof.grant = grant;
+                        self.let_in(now, asked, wish, proof);
+                    }
+                    Err(_) => self.judge(now, wish.head, asked.request),
+                }
+            }
+            Ok((protocol, counted, memberships)) => {
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
-                self.serve(now, asked.request, wish.service, proof, (counted, membership));
+                self.serve(now, asked.request, wish.service, proof, (counted, memberships));
             }
         }
-    }
-}
-
-fn anonymous(realm: &Realm, roles: &[String]) -> Grant {
-    Grant {
-        identity: Some(Identity {
-            realm: Arc::clone(&realm.name),
-            authority: Authority::Anonymous,
-            subject: Some("anonymous".to_owned()),
-        }),
-        roles: roles.iter().cloned().chain([ANONYMOUS.to_owned()]).collect(),
-        ..Grant::default()
     }
 }
 
@@ -397,40 +402,22 @@ impl Connection {
         let Some(realm) = &service.realm else {
             return Ok(());
         };
-        // An anonymous client may log in and come back: it is asked to.
-        let refuse = |challenge: Option<String>, reason| {
-            if grant.is_anonymous() {
-                return (self.unauthorized(now, realm, asked, None, false), reason);
-            }
-            let reply = Reply::new(Status::Forbidden);
-            let reply = match challenge {
-                Some(challenge) => reply.field("WWW-Authenticate", challenge),
-                None => reply,
-            };
-            (reply, reason)
+        let Some(reason) = service.lacks(grant) else {
+            return Ok(());
         };
-        if !service
-            .require_roles
-            .iter()
-            .all(|role| grant.roles.contains(role))
-        {
-            return Err(refuse(None, Reason::MissingRole));
+        // An anonymous client may log in and come back: it is asked to.
+        if grant.is_anonymous() {
+            return Err((self.unauthorized(now, realm, asked, None, false), reason));
         }
-        if !acl::to_connect(service.kind)
-            .iter()
-            .all(|entitlement| service.acl.holds(&grant.roles, *entitlement))
-        {
-            return Err(refuse(None, Reason::MissingEntitlement));
-        }
-        if !service
-            .require_scopes
-            .iter()
-            .all(|scope| grant.scopes.contains(scope))
-        {
-            let challenge = realm.challenges.insufficient_scope(&service.require_scopes);
-            return Err(refuse(challenge, Reason::MissingScope));
-        }
-        Ok(())
+        let reply = Reply::new(Status::Forbidden);
+        let challenge = (reason == Reason::MissingScope)
+            .then(|| realm.challenges.insufficient_scope(&service.require_scopes))
+            .flatten();
+        let reply = match challenge {
+            Some(challenge) => reply.field("WWW-Authenticate", challenge),
+            None => reply,
+        };
+        Err((reply, reason))
     }
 }
 

@@ -10,6 +10,7 @@ mod head;
 mod paths;
 mod preface;
 mod redeem;
+mod review;
 mod serve;
 mod stepup;
 mod throttle;

@@ -11,7 +11,7 @@ use crate::auth::login::Refused;
 use crate::auth::present::Pass;
 use crate::auth::realm::Realm;
 use crate::gateway::throttle::Source;
-use crate::gateway::{Membership, Place, Proof, Redeemed};
+use crate::gateway::{Membership, Place, Proof, Redeemed, Session};
 use crate::http::{Reply, Status};
 use crate::reason::Reason;
 use crate::time::Now;
@@ -60,18 +60,16 @@ impl Connection {
         }
     }
 
-    /// Takes a place among the sockets of a session, so that a logout from here on is noticed.
-    pub(super) fn join(&self, now: Now, proof: &Proof, asked: &Asked) -> Result<Option<Membership>, Refusal> {
-        let Some(session) = &proof.session else {
-            return Ok(None);
-        };
-        let membership = session.join(self.admission.number(), self.admission.bell());
-        match (membership.ended(), &asked.realm) {
-            (None, _) => Ok(Some(membership)),
-            (Some(_), Some(realm)) => {
-                Err((self.unauthorized(now, realm, asked, None, false), Reason::Revoked))
-            }
-            (Some(_), None) => Err((Reply::closing(Status::InternalServerError), Reason::Internal)),
+    /// Takes a place among the sockets of every session, so that a logout from here on is noticed.
+    pub(super) fn join(&self, now: Now, proof: &Proof, asked: &Asked) -> Result<Vec<Membership>, Refusal> {
+        let join = |session: &Arc<Session>| session.join(self.admission.number(), self.admission.bell());
+        let memberships: Vec<_> = proof.sessions.iter().map(join).collect();
+        if memberships.iter().all(|membership| membership.ended().is_none()) {
+            return Ok(memberships);
         }
+        Err(match &asked.realm {
+            Some(realm) => (self.unauthorized(now, realm, asked, None, false), Reason::Revoked),
+            None => (Reply::closing(Status::InternalServerError), Reason::Internal),
+        })
     }
 }

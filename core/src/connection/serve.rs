@@ -35,11 +35,12 @@ pub(super) struct Serving {
 struct Socket {
     service: Box<dyn Service>,
     rules: Arc<ServiceRules>,
-    grant: Grant,
+    /// Who it serves, and what that rests on.
+    proof: Proof,
     request: RequestId,
-    opened: Moment,
+    opened: Now,
     /// When the right to the socket ends, and what it is told then.
-    ends: Option<(Deadline, Close)>,
+    ends: Option<End>,
     /// When a message passed last.
     used: Moment,
     /// When the client was heard of last.
@@ -50,9 +51,9 @@ struct Socket {
     closing: Option<Close>,
     received: Tally,
     sent: Tally,
-    /// Its place among the sockets of a session.
-    membership: Option<Membership>,
-    /// When the session was told last that it is used.
+    /// Its place among the sockets of each session that it came by.
+    memberships: Vec<Membership>,
+    /// When the sessions were told last that it is used.
     told: Moment,
     _counted: OpenSocket,
 }
@@ -69,6 +70,16 @@ impl fmt::Debug for Socket {
 impl Serving {
     pub(super) const fn wants_read(&self) -> bool {
         !self.session.is_blocked()
+    }
+
+    /// Returns the rules of the service.
+    pub(super) fn service(&self) -> &ServiceRules {
+        &self.socket.rules
+    }
+
+    /// Returns who the socket serves.
+    pub(super) const fn proof(&self) -> &Proof {
+        &self.socket.proof
     }
 
     /// Takes note of how much still waits for the client.
@@ -88,7 +99,7 @@ impl Socket {
         let mut close = None;
         let mut context = Context {
             now,
-            grant: &self.grant,
+            grant: &self.proof.grant,
             legs,
             sent: &mut self.sent,
             close: &mut close,
@@ -96,6 +107,31 @@ impl Socket {
         call(self.service.as_mut(), &mut context);
         close
     }
+}
+
+/// When a right to a socket ends, and what the socket is told then.
+type End = (Deadline, Close);
+
+/// Returns when the right to a socket that was opened at `opened` ends.
+fn ends(rules: &ServiceRules, proof: &Proof, opened: Now) -> Option<End> {
+    let by_token = proof
+        .grant
+        .expires
+        .map(|deadline| (deadline, Close::TokenExpired));
+    let session_timeout = rules.realms().filter_map(|realm| realm.session_timeout).min();
+    // Under a session the time counts from its login, not from the upgrade.
+    let by_login = proof.sessions.iter().map(|session| session.ends());
+    let by_session = by_login
+        .min_by_key(|deadline| deadline.unix)
+        .or_else(|| session_timeout.map(|by| Deadline::after(by, opened)))
+        .map(|deadline| (deadline, Close::SessionTimeout));
+    nearest([by_token, by_session])
+}
+
+fn nearest(ends: [Option<End>; 2]) -> Option<End> {
+    ends.into_iter()
+        .flatten()
+        .min_by_key(|(deadline, _)| deadline.unix)
 }
 
 impl Connection {
@@ -106,20 +142,9 @@ impl Connection {
         request: RequestId,
         rules: Arc<ServiceRules>,
         proof: Proof,
-        (counted, membership): (OpenSocket, Option<Membership>),
+        (counted, memberships): (OpenSocket, Vec<Membership>),
     ) {
-        let Proof { grant, session, .. } = proof;
-        let session_timeout = rules.realms().filter_map(|realm| realm.session_timeout).min();
-        let by_token = grant.expires.map(|deadline| (deadline, Close::TokenExpired));
-        // Under a session the time counts from its login, not from the upgrade.
-        let session_ends = session.map(|session| session.ends());
-        let by_session = session_ends
-            .or_else(|| session_timeout.map(|by| Deadline::after(by, now)))
-            .map(|deadline| (deadline, Close::SessionTimeout));
-        let ends = [by_token, by_session]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(deadline, _)| deadline.unix);
+        let ends = ends(&rules, &proof, now);
         self.timers.stop_all();
         if let Some((deadline, _)) = ends {
             self.timers.set(Timer::Expiry, deadline.moment(now));
@@ -130,11 +155,11 @@ impl Connection {
         self.timers.set(Timer::Ping, now.at.after(rules.ping_interval));
         let session = Session::new(self.rules.limits.message_bytes);
         let mut socket = Socket {
-            service: self.gateway().service(&rules, &grant),
+            service: self.gateway().service(&rules, &proof.grant),
             rules,
-            grant,
+            proof,
             request,
-            opened: now.at,
+            opened: now,
             ends,
             used: now.at,
             heard: now.at,
@@ -142,7 +167,7 @@ impl Connection {
             closing: None,
             received: Tally::default(),
             sent: Tally::default(),
-            membership,
+            memberships,
             told: now.at,
             _counted: counted,
         };
@@ -154,6 +179,24 @@ impl Connection {
         if self.legs.client().eof && self.pending.is_empty() {
             self.socket_ended(now, 1006, "");
             self.begin_close(now);
+        }
+    }
+
+    /// Goes on under new rules, which leave the client `grant`.
+    pub(super) fn go_on_serving(&mut self, now: Now, rules: Arc<ServiceRules>, grant: Grant) {
+        let State::Serving(serving) = &mut self.state else {
+            return;
+        };
+        let socket = &mut serving.socket;
+        socket.rules = rules;
+        socket.proof.grant = grant;
+        // New rules may end it earlier; later they do not, whatever the clocks say by now.
+        let renewed = ends(&socket.rules, &socket.proof, socket.opened);
+        socket.ends = nearest([socket.ends, renewed]);
+        let idle = socket.rules.idle_timeout.map(|idle| socket.used.after(idle));
+        match idle {
+            Some(at) => self.timers.set(Timer::Idle, at.max(now.at)),
+            None => self.timers.stop(Timer::Idle),
         }
     }
 
@@ -256,6 +299,13 @@ impl Connection {
         if serving.socket.closing.is_some() {
             return;
         }
+        // Before the deadline is looked at, which new rules may have moved.
+        if let Some(close) = self.review_socket(now) {
+            return self.end_socket(now, close);
+        }
+        let State::Serving(serving) = &self.state else {
+            return;
+        };
         if let Some((deadline, close)) = serving.socket.ends {
             if deadline.is_due(now) {
                 return self.end_socket(now, close);
@@ -276,23 +326,24 @@ impl Connection {
         }
     }
 
-    /// Looks whether the session that opened the socket has ended, and tells it that it is used.
+    /// Looks whether a session that opened the socket has ended, and tells it that it is used.
     fn tick_session(&mut self, now: Now) -> Option<Close> {
         let gateway = Arc::clone(self.gateway());
         let State::Serving(serving) = &mut self.state else {
             return None;
         };
         let socket = &mut serving.socket;
-        let membership = socket.membership.as_ref()?;
-        if let Some(ended) = membership.ended() {
+        if let Some(ended) = socket.memberships.iter().find_map(Membership::ended) {
             return Some(match ended {
                 Ended::LoggedOut => Close::LoggedOut,
                 Ended::Dropped => Close::Revoked,
             });
         }
-        if now.at >= socket.told.after(SESSION_NEWS) {
+        if !socket.memberships.is_empty() && now.at >= socket.told.after(SESSION_NEWS) {
             socket.told = now.at;
-            gateway.sessions().used(membership, now);
+            for membership in &socket.memberships {
+                gateway.sessions().used(membership, now);
+            }
         }
         None
     }
@@ -389,7 +440,7 @@ impl Connection {
             code,
             reason,
             request: serving.socket.request,
-            duration: at.since(serving.socket.opened),
+            duration: at.since(serving.socket.opened.at),
             messages_in: serving.socket.received.messages,
             messages_out: serving.socket.sent.messages,
             bytes_in: serving.socket.received.bytes,

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use admission::Admission;
 pub(crate) use proof::{Proof, Redeemed};
-pub(crate) use sessions::{Ended, Membership, Sessions};
+pub(crate) use sessions::{Ended, Membership, Session, Sessions};
 pub(crate) use sockets::OpenSocket;
 pub(crate) use stepups::StepUp;
 pub(crate) use tickets::{Bound, NoTicket, Place, Tickets};
@@ -80,6 +80,8 @@ pub struct Stats {
 pub struct Gateway {
     entropy: Entropy,
     rules: RwLock<Arc<Rules>>,
+    /// The generation of `rules`, to be looked at often.
+    generation: AtomicU64,
     reload: Mutex<reload::Reload>,
     services: RwLock<BTreeMap<String, Arc<ServiceFactory>>>,
     admissions: admission::Admissions,
@@ -138,6 +140,7 @@ impl Gateway {
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
+            generation: AtomicU64::new(0),
         }))
     }
 
@@ -237,6 +240,11 @@ impl Gateway {
 
     pub(crate) fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says whether `rules` are still those in force.
+    pub(crate) fn is_in_force(&self, rules: &Rules) -> bool {
+        rules.generation == self.generation.load(Ordering::Acquire)
     }
 
     pub(crate) const fn entropy(&self) -> &Entropy {

@@ -17,8 +17,8 @@ use crate::time::Now;
 pub(crate) struct Proof {
     pub(crate) grant: Grant,
     pub(crate) basis: Basis,
-    /// The session that ends it, if it came by one, directly or by a ticket.
-    pub(crate) session: Option<Arc<Session>>,
+    /// The sessions that end it, if it came by one, directly or by a ticket: at most one a factor.
+    pub(crate) sessions: Vec<Arc<Session>>,
 }
 
 impl Proof {
@@ -30,6 +30,17 @@ impl Proof {
         }
     }
 
+    /// Adds what a further factor has found out.
+    #[must_use]
+    pub(crate) fn join(mut self, next: Self) -> Self {
+        self.sessions.extend(next.sessions);
+        Self {
+            grant: self.grant.join(next.grant),
+            basis: self.basis.join(next.basis),
+            sessions: self.sessions,
+        }
+    }
+
     /// Judges again what was granted earlier: by the clocks, by the session, and by the files of
     /// `realm`.
     ///
@@ -37,10 +48,17 @@ impl Proof {
     /// Why it is worth nothing any more.
     pub(super) fn renew(&self, realm: &Arc<Realm>, now: Now) -> Result<Self, Reason> {
         let over = self.grant.expires.is_some_and(|expires| expires.is_due(now));
-        if over || self.session.as_ref().is_some_and(|session| session.is_over(now)) {
+        if over || self.sessions.iter().any(|session| session.is_over(now)) {
             return Err(Reason::Expired);
         }
-        let grant = self.basis.renew(realm, &self.grant).ok_or(Reason::Revoked)?;
+        let renewed = self.basis.renew([realm], &self.grant, now);
+        let grant = renewed.map_err(|reason| {
+            if reason == Reason::Expired {
+                reason
+            } else {
+                Reason::Revoked
+            }
+        })?;
         Ok(Self {
             grant,
             ..self.clone()

@@ -196,7 +196,14 @@ impl Gateway {
         // Parsed outside of all locks; the swap is all that a handshake can wait for.
         let mut built = rules::build(&config)?;
         let warnings = std::mem::take(&mut built.warnings);
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(built);
+        {
+            let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+            built.generation = rules.generation + 1;
+            // Behind the swap it would be seen late by who holds the old rules, and before it never.
+            let generation = built.generation;
+            *rules = Arc::new(built);
+            self.generation.store(generation, Ordering::Release);
+        }
         {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             let clocks = reload.clocks;

@@ -178,7 +178,7 @@ impl Sessions {
         let key = key(entropy, id.expose().as_bytes());
         let mut ended = Vec::new();
         // A session begins with a credential of its own: what came before has no part in it.
-        proof.session = None;
+        proof.sessions = Vec::new();
         {
             let mut table = self.lock();
             let old = replaced.and_then(|id| table.remove(&self::key(entropy, id)));
@@ -255,7 +255,7 @@ impl Sessions {
         }
         let proof = renewed?;
         Ok(Proof {
-            session: Some(Arc::clone(session)),
+            sessions: vec![Arc::clone(session)],
             ..proof
         })
     }

@@ -54,6 +54,7 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
     match ConfigErrors::from_vec(errors) {
         Some(errors) => Err(errors),
         None => Ok(Rules {
+            generation: 0,
             servers,
             limits: config.limits.clone(),
             throttle: config.throttle.clone(),

@@ -16,14 +16,18 @@ pub(crate) use build::build;
 pub(crate) use realm_path::{PathKind, RealmPath};
 pub(crate) use route::Found;
 
+use crate::auth::grant::Grant;
 use crate::auth::realm::Realm;
-use crate::authz::acl::Acl;
+use crate::authz::acl::{self, Acl};
 use crate::config::{self, Carrier, Limits, Network, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
+use crate::reason::Reason;
 
 /// The rules in force.
 #[derive(Debug)]
 pub(crate) struct Rules {
+    /// How many came before: no two snapshots of one gateway have the same number.
+    pub(crate) generation: u64,
     pub(crate) servers: Vec<Server>,
     pub(crate) limits: Limits,
     pub(crate) throttle: config::Throttle,
@@ -92,6 +96,19 @@ pub(crate) struct Service {
     pub(crate) ping_interval: Duration,
 }
 
+impl Rules {
+    /// Returns the service of this name on the server with the index `server`, if it is served there.
+    pub(crate) fn service(&self, server: usize, name: &str) -> Option<&Arc<Service>> {
+        let routes = self.servers.get(server)?.routes.values().flatten();
+        routes
+            .filter_map(|route| match &route.to {
+                Target::Service(service) => Some(service),
+                Target::Page(_) | Target::Realm(_) => None,
+            })
+            .find(|service| &*service.name == name)
+    }
+}
+
 impl Server {
     /// Returns the port that a Host or Origin without one means here.
     const fn default_port(&self) -> u16 {
@@ -135,6 +152,26 @@ impl Service {
     /// Returns the realm of the factor `index`, counted from 0.
     pub(crate) fn factor(&self, index: usize) -> Option<&Arc<Realm>> {
         self.realms().nth(index)
+    }
+
+    /// Returns what `grant` lacks to open a socket here; `None` if it is enough.
+    pub(crate) fn lacks(&self, grant: &Grant) -> Option<Reason> {
+        self.realm.as_ref()?;
+        let has_roles = self.require_roles.iter().all(|role| grant.roles.contains(role));
+        if !has_roles {
+            return Some(Reason::MissingRole);
+        }
+        let entitled = acl::to_connect(self.kind)
+            .iter()
+            .all(|entitlement| self.acl.holds(&grant.roles, *entitlement));
+        if !entitled {
+            return Some(Reason::MissingEntitlement);
+        }
+        let has_scopes = self
+            .require_scopes
+            .iter()
+            .all(|scope| grant.scopes.contains(scope));
+        (!has_scopes).then_some(Reason::MissingScope)
     }
 
     /// Says whether a page of `origin` may open a socket here (R11).

@@ -35,6 +35,8 @@ pub enum Close {
     LoggedOut,
     /// 3003 `revoked`.
     Revoked,
+    /// 3003 `access changed`.
+    AccessChanged,
     /// 1001 `server shutting down`.
     ShuttingDown,
     /// 1001 `idle`.
@@ -60,7 +62,7 @@ impl Close {
     pub const fn code(self) -> u16 {
         match self {
             Self::TokenExpired | Self::SessionTimeout => 3000,
-            Self::LoggedOut | Self::Revoked => 3003,
+            Self::LoggedOut | Self::Revoked | Self::AccessChanged => 3003,
             Self::ShuttingDown | Self::Idle => 1001,
             Self::SlowConsumer => 1013,
             Self::TooBig => 1009,
@@ -79,6 +81,7 @@ impl Close {
             Self::SessionTimeout => "session timeout",
             Self::LoggedOut => "logged out",
             Self::Revoked => "revoked",
+            Self::AccessChanged => "access changed",
             Self::ShuttingDown => "server shutting down",
             Self::Idle => "idle",
             Self::SlowConsumer => "slow consumer",

@@ -304,6 +304,12 @@ macro_rules! rows {
                 e14_behind_a_balancer_each_client_is_throttled_alone,
             ],
             reload: [
+                r14_a_removed_user_loses_the_socket,
+                r14_a_lost_role_loses_the_socket,
+                b12_what_new_rules_deny_is_closed,
+                b12_what_new_rules_allow_stays_open,
+                b12_a_further_factor_is_judged_again,
+                b12_tickets_and_sessions_are_judged_again,
                 m15_a_replaced_key_set_is_found,
                 e16_a_bad_file_changes_nothing,
             ],
@@ -391,12 +397,7 @@ macro_rules! rows {
 #[macro_export]
 macro_rules! rows_ahead {
     ($mount:ident) => {
-        $mount! {
-            reload: [
-                r14_a_removed_user_loses_the_socket,
-                r14_a_lost_role_loses_the_socket,
-            ],
-        }
+        $mount! {}
     };
 }
 
