@@ -25,6 +25,7 @@ pub mod password;
 pub(crate) mod present;
 mod publickey;
 pub(crate) mod realm;
+pub(crate) mod revoked;
 pub mod userfile;
 
 /// Roles that the gateway itself gives out. Coming from a group file or a claim they are ignored,

@@ -96,6 +96,19 @@ pub struct Server {
     pub place: Place,
 }
 
+/// The admin listener: plain HTTP on loopback addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens; every one is a loopback address.
+    pub listen: Vec<SocketAddr>,
+    /// The file with the token that changes need.
+    pub token: FileRef,
+    /// The file with one revocation a line.
+    pub revocations: Option<FileRef>,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
 /// A host that a server answers for: a name or IP literal, optionally with a port, or `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostEntry {

@@ -23,7 +23,7 @@ use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
 use crate::rules::Service;
-use crate::time::Now;
+use crate::time::{Moment, Now};
 use crate::timers::Timer;
 use crate::trace::Check;
 
@@ -37,6 +37,7 @@ pub(super) struct Checking {
     asked: Asked,
     purpose: Purpose,
     login: Login,
+    began: Moment,
     /// Whose failure it is if it fails.
     source: Source,
     bearer: bool,
@@ -69,6 +70,13 @@ pub(super) struct Wished {
     marker: Marker,
     /// The factors that were passed before this one.
     passed: Option<Box<StepUp>>,
+}
+
+impl Wished {
+    /// Returns the first realm: who is refused begins there.
+    pub(super) fn realm(&self) -> Option<&Arc<Realm>> {
+        self.service.realm.as_ref()
+    }
 }
 
 impl Connection {
@@ -149,6 +157,7 @@ impl Connection {
             bearer,
             source: self.source(&credential),
             login: Login::new(Arc::clone(realm), credential),
+            began: now.at,
             waiting: None,
             job: 0,
         };
@@ -158,6 +167,9 @@ impl Connection {
 
     /// Goes on with a credential that was found good.
     pub(super) fn proven(&mut self, now: Now, asked: Asked, purpose: Purpose, proof: Proof) {
+        if self.gateway().is_revoked(&proof.basis, now) {
+            return self.refuse_revoked(now, &asked, &purpose);
+        }
         match purpose {
             Purpose::Socket(wished) => self.decide(now, asked, *wished, proof),
             Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
@@ -182,19 +194,23 @@ impl Connection {
                 self.state = State::Checking(checking);
                 self.tick_check();
             }
-            Progress::Granted(grant) => match self.still_allowed(now, checking.source) {
-                Ok(()) => {
-                    let basis = checking.login.take_basis();
-                    let proof = Proof {
-                        basis,
-                        ..Proof::of(*grant)
-                    };
-                    self.proven(now, checking.asked, checking.purpose, proof);
+            Progress::Granted(grant) => {
+                match self.checked(now, &checking).still_allowed(now, checking.source) {
+                    Ok(()) => {
+                        let basis = checking.login.take_basis();
+                        let proof = Proof {
+                            basis,
+                            ..Proof::of(*grant)
+                        };
+                        self.proven(now, checking.asked, checking.purpose, proof);
+                    }
+                    Err((reply, reason)) => self.answer(now, &checking.asked, reply, reason),
                 }
-                Err((reply, reason)) => self.answer(now, &checking.asked, reply, reason),
-            },
+            }
             Progress::Refused(refused) => {
-                let counted = self.count_failure(now, checking.source, refused);
+                let counted = self
+                    .checked(now, &checking)
+                    .count_failure(now, checking.source, refused);
                 let (reply, reason) = match (counted, &checking.purpose) {
                     (Err(throttled), _) => throttled,
                     (Ok(()), Purpose::Login(submission)) => (self.login_failed(submission), refused.reason),
@@ -205,6 +221,12 @@ impl Connection {
                 self.answer(now, &checking.asked, reply, reason);
             }
         }
+    }
+
+    /// Counts a verdict.
+    fn checked(&self, now: Now, checking: &Checking) -> &Self {
+        self.gateway().meters().checked(now.at.since(checking.began));
+        self
     }
 
     /// Starts the job as soon as its share of the budget is granted.
@@ -315,6 +337,7 @@ impl Connection {
         asked.subject = proof.grant.subject().map(str::to_owned);
         asked.realm = wish.service.realm.as_ref().map(Arc::clone);
         trace.begin(Check::Authorize);
+        let revocations = self.gateway().revocations().generation();
         let decided = self
             .authorize(now, &wish.service, &proof.grant, &asked)
             .and_then(|()| {
@@ -350,11 +373,21 @@ impl Connection {
                     Err(_) => self.judge(now, wish.head, asked.request),
                 }
             }
+            // Looked at last: who revokes from here on finds an open socket, and rings it.
+            Ok(_) if self.gateway().is_revoked(&proof.basis, now) => {
+                self.refuse_revoked(now, &asked, &Purpose::Socket(Box::new(wish)));
+            }
             Ok((protocol, counted, memberships)) => {
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
-                self.serve(now, asked.request, wish.service, proof, (counted, memberships));
+                self.serve(
+                    now,
+                    asked.request,
+                    wish.service,
+                    proof,
+                    (counted, memberships, revocations),
+                );
             }
         }
     }

@@ -1,5 +1,6 @@
 //! One socket's whole life: upgrade, credential check, service, close. One file per state.
 
+mod admin;
 mod answer;
 mod body;
 mod check;

@@ -32,6 +32,8 @@ pub(super) enum Posted {
     Login(form::Submission),
     Logout(Arc<Realm>, Option<Secret<Vec<u8>>>),
     Ticket(Box<ticket::Order>),
+    /// To the admin listener.
+    Revocation,
 }
 
 /// What tells a browser that a page of another origin may read the answer.
@@ -118,6 +120,7 @@ impl Connection {
             Posted::Login(submission) => self.log_in(now, asked, submission, body),
             Posted::Logout(realm, session) => self.log_out(now, asked, &realm, session.as_ref()),
             Posted::Ticket(order) => self.order_ticket(now, asked, *order, body),
+            Posted::Revocation => self.revoke(now, &asked, body),
         }
     }
 

@@ -3,9 +3,13 @@
 
 use std::sync::Arc;
 
+use super::answer::Asked;
+use super::check::Purpose;
 use super::{Connection, State};
+use crate::auth::challenge::BearerError;
 use crate::auth::grant::Grant;
 use crate::gateway::Proof;
+use crate::http::{Reply, Status};
 use crate::reason::Reason;
 use crate::rules::Service;
 use crate::time::Now;
@@ -37,8 +41,39 @@ impl Connection {
         }
     }
 
-    /// Judges an open socket by new rules, if there are some.
+    /// Refuses what is revoked: to a bearer of the token that is so, for this reason (R5).
+    pub(super) fn refuse_revoked(&mut self, now: Now, asked: &Asked, purpose: &Purpose) {
+        let realm = match purpose {
+            Purpose::Login(submission) => {
+                let reply = self.login_failed(submission);
+                return self.answer(now, asked, reply, Reason::Revoked);
+            }
+            Purpose::Socket(wished) => wished.realm(),
+            Purpose::Ticket(_) => asked.realm.as_ref(),
+        };
+        let Some(realm) = realm else {
+            let reply = Reply::closing(Status::InternalServerError);
+            return self.answer(now, asked, reply, Reason::Internal);
+        };
+        let description = asked.with_bearer().then_some("token revoked");
+        let error = (asked.with_bearer() || asked.with_ticket()).then_some(BearerError {
+            description,
+            ..BearerError::INVALID_TOKEN
+        });
+        let reply = self.unauthorized(now, realm, asked, error, false);
+        self.answer(now, asked, reply, Reason::Revoked);
+    }
+
+    /// Judges an open socket by new revocations and new rules, if there are some.
     pub(super) fn review_socket(&mut self, now: Now) -> Option<Close> {
+        let revocations = self.gateway().revocations().generation();
+        let State::Serving(serving) = &mut self.state else {
+            return None;
+        };
+        let news = serving.is_behind(revocations) || !self.admission.gateway().is_in_force(&self.rules);
+        if news && self.admission.gateway().is_revoked(&serving.proof().basis, now) {
+            return Some(Close::Revoked);
+        }
         if self.gateway().is_in_force(&self.rules) {
             return None;
         }

@@ -55,6 +55,8 @@ struct Socket {
     memberships: Vec<Membership>,
     /// When the sessions were told last that it is used.
     told: Moment,
+    /// The generation of the revocations that it was held against.
+    revocations: u64,
     _counted: OpenSocket,
 }
 
@@ -80,6 +82,13 @@ impl Serving {
     /// Returns who the socket serves.
     pub(super) const fn proof(&self) -> &Proof {
         &self.socket.proof
+    }
+
+    /// Says whether something was revoked since this was asked last.
+    pub(super) const fn is_behind(&mut self, revocations: u64) -> bool {
+        let behind = self.socket.revocations != revocations;
+        self.socket.revocations = revocations;
+        behind
     }
 
     /// Takes note of how much still waits for the client.
@@ -142,7 +151,7 @@ impl Connection {
         request: RequestId,
         rules: Arc<ServiceRules>,
         proof: Proof,
-        (counted, memberships): (OpenSocket, Vec<Membership>),
+        (counted, memberships, revocations): (OpenSocket, Vec<Membership>, u64),
     ) {
         let ends = ends(&rules, &proof, now);
         self.timers.stop_all();
@@ -169,6 +178,7 @@ impl Connection {
             sent: Tally::default(),
             memberships,
             told: now.at,
+            revocations,
             _counted: counted,
         };
         let close = socket.call(now, &mut self.legs, |service, context| service.opened(context));
@@ -434,7 +444,7 @@ impl Connection {
         let (State::Serving(serving), Some(server)) = (&self.state, self.server()) else {
             return;
         };
-        self.notes.push_back(Note::Closed(Box::new(Closed {
+        let closed = Box::new(Closed {
             server: Arc::clone(&server.id),
             service: Arc::clone(&serving.socket.rules.name),
             code,
@@ -445,6 +455,8 @@ impl Connection {
             messages_out: serving.socket.sent.messages,
             bytes_in: serving.socket.received.bytes,
             bytes_out: serving.socket.sent.bytes,
-        })));
+        });
+        self.gateway().meters().closed(&closed);
+        self.notes.push_back(Note::Closed(closed));
     }
 }

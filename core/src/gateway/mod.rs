@@ -1,8 +1,10 @@
 //! What all connections share: rules, limits, budgets, bells, counters.
 
 mod admission;
+mod meters;
 mod proof;
 mod reload;
+mod revocations;
 mod sessions;
 mod sockets;
 mod stepups;
@@ -17,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use admission::Admission;
+pub(crate) use meters::CONTENT_TYPE as METRICS_TYPE;
 pub(crate) use proof::{Proof, Redeemed};
 pub(crate) use sessions::{Ended, Membership, Session, Sessions};
 pub(crate) use sockets::OpenSocket;
@@ -36,6 +39,10 @@ use crate::time::Now;
 
 /// Descriptors that a process needs beside its connections: listeners, log, files that are read.
 const DESCRIPTORS_BESIDE: u64 = 64;
+
+/// Connections to the admin listener beyond the limit: who floods the gateway is not to keep its
+/// operator out.
+const ADMIN_RESERVE: usize = 16;
 
 /// What the runtime tells of itself and its machine.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +102,8 @@ pub struct Gateway {
     sessions: Sessions,
     tickets: Tickets,
     throttle: throttle::Throttle,
+    revocations: revocations::Revocations,
+    meters: meters::Meters,
     nonces: Nonces,
     /// Connections that were closed for want of a PROXY header since the last look.
     unproxied: AtomicU64,
@@ -134,6 +143,8 @@ impl Gateway {
             sessions: Sessions::default(),
             tickets: Tickets::default(),
             throttle: throttle::Throttle::default(),
+            revocations: revocations::Revocations::default(),
+            meters: meters::Meters::default(),
             nonces: Nonces::default(),
             unproxied: AtomicU64::new(0),
             step_ups: stepups::StepUps::default(),
@@ -204,7 +215,10 @@ impl Gateway {
         let rules = self.rules();
         let server = rules.servers.get(server);
         let balancer = server.is_some_and(|server| server.is_balancer(peer));
-        let limit = self.connection_limit(&rules);
+        let reserve = server
+            .filter(|server| server.admin.is_some())
+            .map_or(0, |_| ADMIN_RESERVE);
+        let limit = self.connection_limit(&rules).saturating_add(reserve);
         let per_address = self.limit_per_address(&rules);
         Admission::new(self, (!balancer).then_some(peer), limit, per_address)
     }

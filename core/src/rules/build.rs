@@ -45,11 +45,14 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
         .values()
         .map(|service| (service.name.as_str(), Arc::new(builder.service(service, &realms))))
         .collect();
-    let servers = config
+    let mut servers: Vec<_> = config
         .servers
         .iter()
         .map(|server| builder.server(server, &services, &realms))
         .collect();
+    let admin = config.admin.as_ref();
+    servers.extend(admin.and_then(|admin| builder.admin(admin)));
+    let revocations = builder.listed(admin.and_then(|admin| admin.revocations.as_ref()));
     let Builder { errors, warnings, .. } = builder;
     match ConfigErrors::from_vec(errors) {
         Some(errors) => Err(errors),
@@ -59,6 +62,8 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
             limits: config.limits.clone(),
             throttle: config.throttle.clone(),
             drain_grace: config.drain_grace,
+            revocations: Arc::new(revocations),
+            realms: config.realms.keys().cloned().collect(),
             warnings,
         }),
     }
@@ -67,13 +72,13 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
 pub(super) struct Builder<'c> {
     pub(super) config: &'c Config,
     errors: Vec<ConfigError>,
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
     /// The names of all groups of all group files: roles that exist.
     groups: BTreeSet<String>,
 }
 
 impl<'c> Builder<'c> {
-    fn fault(&mut self, file: &FileRef, line: Option<usize>, message: impl ToString) {
+    pub(super) fn fault(&mut self, file: &FileRef, line: Option<usize>, message: impl ToString) {
         let error = self.config.file_error(file, line, message.to_string());
         self.errors.push(error);
     }
@@ -85,7 +90,7 @@ impl<'c> Builder<'c> {
     }
 
     /// Returns the bytes of a named file; empty if the configuration was never loaded.
-    fn bytes(&self, file: &FileRef) -> &'c [u8] {
+    pub(super) fn bytes(&self, file: &FileRef) -> &'c [u8] {
         self.config
             .files
             .get(&file.path)
@@ -339,6 +344,7 @@ impl<'c> Builder<'c> {
             hsts: server.hsts,
             balancers: server.proxy_protocol.clone(),
             routes,
+            admin: None,
         }
     }
 }

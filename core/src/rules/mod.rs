@@ -1,23 +1,26 @@
 //! The rules in force: the configuration with every file read and every name resolved. A snapshot
 //! that does not change; a reload makes another one.
 
+mod admin;
 mod build;
 mod realm_path;
 mod route;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
 
+pub(crate) use admin::{ADMIN, AdminPath, AdminToken};
 pub(crate) use build::build;
 pub(crate) use realm_path::{PathKind, RealmPath};
 pub(crate) use route::Found;
 
 use crate::auth::grant::Grant;
 use crate::auth::realm::Realm;
+use crate::auth::revoked::Listed;
 use crate::authz::acl::{self, Acl};
 use crate::config::{self, Carrier, Limits, Network, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
@@ -32,6 +35,10 @@ pub(crate) struct Rules {
     pub(crate) limits: Limits,
     pub(crate) throttle: config::Throttle,
     pub(crate) drain_grace: Duration,
+    /// Who the file of revocations names.
+    pub(crate) revocations: Arc<Listed>,
+    /// The names of all realms.
+    realms: BTreeSet<String>,
     /// What was left out while the rules were built, for the log.
     pub(crate) warnings: Vec<String>,
 }
@@ -50,6 +57,8 @@ pub(crate) struct Server {
     pub(crate) balancers: Vec<Network>,
     /// What is served, by canonical path.
     pub(crate) routes: BTreeMap<String, Vec<Route>>,
+    /// What changes need at the admin listener; `None` for every other server.
+    pub(crate) admin: Option<AdminToken>,
 }
 
 /// One way to what is served under a path.
@@ -69,6 +78,8 @@ pub(crate) enum Target {
     Page(Page),
     /// A path that a realm answers itself.
     Realm(RealmPath),
+    /// A path of the admin listener.
+    Admin(AdminPath),
 }
 
 /// One service.
@@ -97,13 +108,18 @@ pub(crate) struct Service {
 }
 
 impl Rules {
+    /// Says whether there is a realm of this name.
+    pub(crate) fn has_realm(&self, name: &str) -> bool {
+        self.realms.contains(name)
+    }
+
     /// Returns the service of this name on the server with the index `server`, if it is served there.
     pub(crate) fn service(&self, server: usize, name: &str) -> Option<&Arc<Service>> {
         let routes = self.servers.get(server)?.routes.values().flatten();
         routes
             .filter_map(|route| match &route.to {
                 Target::Service(service) => Some(service),
-                Target::Page(_) | Target::Realm(_) => None,
+                Target::Page(_) | Target::Realm(_) | Target::Admin(_) => None,
             })
             .find(|service| &*service.name == name)
     }

@@ -1,6 +1,7 @@
 //! The conformance suite: one file per topic, one function per row, run in every world.
 
 pub mod acl;
+pub mod admin;
 pub mod basic;
 pub mod bearer;
 pub mod carriers;
@@ -48,6 +49,18 @@ macro_rules! rows {
                 m09_unknown_roles_do_not_load,
                 e10_an_anonymous_client_without_the_entitlement_is_401,
                 a_public_service_has_no_list,
+            ],
+            admin: [
+                e19_health_is_answered_without_a_token,
+                r17_the_admin_listener_checks_host,
+                e17_figures_are_counted,
+                e20_revoking_needs_the_token,
+                e20_a_revoked_subject_loses_its_sockets,
+                e20_a_revocation_says_whose,
+                e20_a_revocation_ends_or_is_lifted,
+                e20_sessions_and_tickets_end_with_their_subject,
+                e20_the_file_is_watched,
+                admin_is_for_loopback,
             ],
             basic: [
                 m04_right_passwords_are_granted,
