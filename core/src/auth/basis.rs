@@ -25,7 +25,8 @@ pub(crate) struct Factor {
     /// The realm as it was. It keeps no memory of a realm that was replaced.
     realm: Weak<Realm>,
     name: Arc<str>,
-    identity: Option<Identity>,
+    /// What it granted when it was passed.
+    grant: Grant,
     token_ids: Vec<String>,
     evidence: Evidence,
 }
@@ -100,14 +101,8 @@ impl Trail {
         self.signed = true;
     }
 
-    /// Returns what a grant to `identity` rests on.
-    pub(super) fn basis(
-        self,
-        realm: &Arc<Realm>,
-        identity: Option<Identity>,
-        credential: &Credential,
-        now: Now,
-    ) -> Basis {
+    /// Returns what `grant` rests on.
+    pub(super) fn basis(self, realm: &Arc<Realm>, grant: Grant, credential: &Credential, now: Now) -> Basis {
         let shape = match credential {
             Credential::Basic { .. } => Shape::Basic,
             Credential::Digest(_) => Shape::Digest,
@@ -116,7 +111,7 @@ impl Trail {
         Basis(vec![Arc::new(Factor {
             realm: Arc::downgrade(realm),
             name: Arc::clone(&realm.name),
-            identity,
+            grant,
             token_ids: self.token_ids,
             evidence: Evidence::Login {
                 shape,
@@ -130,11 +125,11 @@ impl Trail {
 
 impl Basis {
     /// What lets a client in without a credential.
-    pub(crate) fn anonymous(realm: &Arc<Realm>) -> Self {
+    pub(crate) fn anonymous(realm: &Arc<Realm>, grant: Grant) -> Self {
         Self(vec![Arc::new(Factor {
             realm: Arc::downgrade(realm),
             name: Arc::clone(&realm.name),
-            identity: None,
+            grant,
             token_ids: Vec::new(),
             evidence: Evidence::Anonymous,
         })])
@@ -147,15 +142,32 @@ impl Basis {
         self
     }
 
+    /// Puts what `renewed` rests on in the place of what the same realms were passed by.
+    #[must_use]
+    pub(crate) fn replace(mut self, renewed: &Self) -> Self {
+        for factor in &mut self.0 {
+            if let Some(new) = renewed.0.iter().find(|new| new.name == factor.name) {
+                *factor = Arc::clone(new);
+            }
+        }
+        self
+    }
+
+    /// Returns who passed which realm.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = (Arc<str>, Option<Identity>)> {
+        let client = |factor: &Arc<Factor>| (Arc::clone(&factor.name), factor.grant.identity.clone());
+        self.0.iter().map(client)
+    }
+
     /// Returns every factor's identity.
     pub(crate) fn identities(&self) -> impl Iterator<Item = &Identity> {
-        self.0.iter().filter_map(|factor| factor.identity.as_ref())
+        self.0.iter().filter_map(|factor| factor.grant.identity.as_ref())
     }
 
     /// Returns the `jti` of every token, with whose it is.
     pub(crate) fn token_ids(&self) -> impl Iterator<Item = (&str, Option<&Identity>)> {
         self.0.iter().flat_map(|factor| {
-            let identity = factor.identity.as_ref();
+            let identity = factor.grant.identity.as_ref();
             factor.token_ids.iter().map(move |id| (id.as_str(), identity))
         })
     }
@@ -177,15 +189,9 @@ impl Basis {
             let factor = self.0.iter().find(|factor| factor.name == realm.name);
             wanted.push((realm, factor.ok_or(Reason::NoCredential)?));
         }
-        let held = |(realm, factor): &(&Arc<Realm>, &Arc<Factor>)| {
-            Weak::ptr_eq(&factor.realm, &Arc::downgrade(realm))
-        };
-        if wanted.iter().all(held) && (wanted.is_empty() || wanted.len() == self.0.len()) {
-            return Ok(grant.clone());
-        }
         let mut renewed: Option<Grant> = None;
         for (realm, factor) in wanted {
-            let next = factor.judge(realm, now)?;
+            let next = factor.renew(realm, now)?;
             if next.subject() != grant.subject() {
                 return Err(Reason::UnknownUser);
             }
@@ -194,15 +200,23 @@ impl Basis {
                 Some(before) => before.join(next),
             });
         }
-        let mut renewed = renewed.unwrap_or_else(|| grant.clone());
-        if let Some(before) = grant.expires {
-            renewed.ends_by(before);
-        }
-        Ok(renewed)
+        Ok(renewed.unwrap_or_else(|| grant.clone()))
     }
 }
 
 impl Factor {
+    /// Returns what the same credential is granted by `realm`.
+    fn renew(&self, realm: &Arc<Realm>, now: Now) -> Result<Grant, Reason> {
+        if Weak::ptr_eq(&self.realm, &Arc::downgrade(realm)) {
+            return Ok(self.grant.clone());
+        }
+        let mut grant = self.judge(realm, now)?;
+        if let Some(before) = self.grant.expires {
+            grant.ends_by(before);
+        }
+        Ok(grant)
+    }
+
     /// Asks the modules of `realm` about the same credential once more.
     fn judge(&self, realm: &Arc<Realm>, now: Now) -> Result<Grant, Reason> {
         let (shape, lines, signed, judged) = match &self.evidence {

@@ -229,7 +229,7 @@ impl Login {
     fn commit(&mut self, now: Now) -> Grant {
         let passed = std::mem::take(&mut self.passed);
         let (grant, trail) = commit(&self.realm, passed, now);
-        self.basis = trail.basis(&self.realm, grant.identity.clone(), &self.credential, now);
+        self.basis = trail.basis(&self.realm, grant.clone(), &self.credential, now);
         grant
     }
 }

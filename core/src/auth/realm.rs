@@ -28,6 +28,9 @@ pub(crate) struct Realm {
     /// How long a nonce of Digest is good for.
     pub(crate) nonce_lifetime: Duration,
     pub(crate) session_timeout: Option<Duration>,
+    pub(crate) authorization_timeout: Option<Duration>,
+    /// The path that renews sockets.
+    pub(crate) renewal: Option<String>,
     /// The login page and its sessions.
     pub(crate) form: Option<Form>,
     pub(crate) tickets: Option<Tickets>,
@@ -116,6 +119,8 @@ pub(crate) mod tests {
             carriers: vec![Carrier::Authorization],
             anonymous: None,
             session_timeout: None,
+            authorization_timeout: None,
+            renewal: None,
             nonce_lifetime: Duration::ZERO,
             form: None,
             tickets: None,

@@ -318,6 +318,10 @@ pub struct Realm {
     pub anonymous: Option<Anonymous>,
     /// Longest life of a socket or session.
     pub session_timeout: Option<Duration>,
+    /// How long a socket may go on without a renewal.
+    pub authorization_timeout: Option<Duration>,
+    /// The path that renews sockets.
+    pub renewal: Option<String>,
     /// The origins that may use the realm's own paths. `None`: those that all its services allow.
     pub origins: Option<Vec<String>>,
     /// The login page and its sessions.

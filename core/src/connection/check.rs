@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::answer::Asked;
 use super::form::Submission;
 use super::head::{RETRY_AFTER, Refusal, SocketWish};
+use super::renewal::{Renewing, SOCKET};
+use super::serve::Held;
 use super::ticket::Mint;
 use super::{Connection, State};
 use crate::auth::basis::Basis;
@@ -56,6 +58,8 @@ pub(super) enum Purpose {
     Login(Box<Submission>),
     /// A ticket.
     Ticket(Box<Mint>),
+    /// More time for open sockets.
+    Renewal(Box<Renewing>),
 }
 
 /// What is granted if the credential is good.
@@ -124,12 +128,12 @@ impl Connection {
         match (purpose, realm.anonymous_grant()) {
             (Purpose::Socket(wished), Some(grant)) if wished.passed.is_none() => {
                 let proof = Proof {
-                    basis: Basis::anonymous(realm),
+                    basis: Basis::anonymous(realm, grant.clone()),
                     ..Proof::of(grant)
                 };
                 self.decide(now, asked, *wished, proof);
             }
-            (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_), _) => {
+            (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_), _) => {
                 asked.trace.begin(Check::Verify);
                 let reply = self.unauthorized(now, realm, &asked, None, false);
                 self.answer(now, &asked, reply, Reason::NoCredential);
@@ -174,6 +178,7 @@ impl Connection {
             Purpose::Socket(wished) => self.decide(now, asked, *wished, proof),
             Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
             Purpose::Ticket(mint) => self.mint(now, asked, &mint, proof),
+            Purpose::Renewal(renewing) => self.renew(now, asked, &renewing, &proof),
         }
     }
 
@@ -214,7 +219,7 @@ impl Connection {
                 let (reply, reason) = match (counted, &checking.purpose) {
                     (Err(throttled), _) => throttled,
                     (Ok(()), Purpose::Login(submission)) => (self.login_failed(submission), refused.reason),
-                    (Ok(()), Purpose::Socket(_) | Purpose::Ticket(_)) => {
+                    (Ok(()), Purpose::Socket(_) | Purpose::Ticket(_) | Purpose::Renewal(_)) => {
                         (self.refusal(now, &checking, refused), refused.reason)
                     }
                 };
@@ -379,15 +384,25 @@ impl Connection {
             }
             Ok((protocol, counted, memberships)) => {
                 let reply = Reply::switching(&wish.accept, protocol.as_deref());
+                let renewable = wish.service.realms().any(|realm| realm.renewal.is_some());
+                let (reply, registration) = if renewable {
+                    let gateway = self.gateway();
+                    let bell = self.admission.bell();
+                    let (id, registration) =
+                        gateway.renewals().register(gateway.entropy(), &proof.basis, bell);
+                    (reply.field(SOCKET, id.expose()), Some(registration))
+                } else {
+                    (reply, None)
+                };
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
-                self.serve(
-                    now,
-                    asked.request,
-                    wish.service,
-                    proof,
-                    (counted, memberships, revocations),
-                );
+                let held = Held {
+                    counted,
+                    memberships,
+                    registration,
+                    revocations,
+                };
+                self.serve(now, asked.request, wish.service, proof, held);
             }
         }
     }
@@ -413,7 +428,7 @@ impl Connection {
         // Who fails at a further factor begins anew, whatever that factor's challenge would say.
         let (realm, begins_anew) = match &checking.purpose {
             Purpose::Socket(wished) => (&wished.service.realm, wished.passed.is_some()),
-            Purpose::Login(_) | Purpose::Ticket(_) => (&asked.realm, false),
+            Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_) => (&asked.realm, false),
         };
         let Some(realm) = realm else {
             return Reply::closing(Status::InternalServerError);

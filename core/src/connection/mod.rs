@@ -11,6 +11,7 @@ mod head;
 mod paths;
 mod preface;
 mod redeem;
+mod renewal;
 mod review;
 mod serve;
 mod stepup;

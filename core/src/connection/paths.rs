@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::answer::Asked;
 use super::body::body_length;
 use super::head::Refusal;
-use super::{Connection, form, ticket};
+use super::{Connection, form, renewal, ticket};
 use crate::auth::realm::Realm;
 use crate::http::cookie::cookies;
 use crate::http::{FieldError, Method, Origin, Reply, RequestHead, Status};
@@ -32,6 +32,7 @@ pub(super) enum Posted {
     Login(form::Submission),
     Logout(Arc<Realm>, Option<Secret<Vec<u8>>>),
     Ticket(Box<ticket::Order>),
+    Renewal(Box<renewal::Renewal>),
     /// To the admin listener.
     Revocation,
 }
@@ -65,7 +66,11 @@ impl Connection {
         asked: &mut Asked,
     ) -> Result<Visit, Refusal> {
         let realm = &path.realm;
-        asked.is_of(realm, head, path.kind == PathKind::Ticket);
+        asked.is_of(
+            realm,
+            head,
+            matches!(path.kind, PathKind::Ticket | PathKind::Renewal),
+        );
         asked.trace.begin(Check::Method);
         match (path.kind, head.method()) {
             (PathKind::Login, Method::Get | Method::Head) => {
@@ -91,7 +96,13 @@ impl Connection {
                 self.open_for_new(asked)?;
                 Ok(Visit::Post(length, Posted::Ticket(Box::new(order))))
             }
-            (PathKind::Ticket, Method::Options) => {
+            (PathKind::Renewal, Method::Post) => {
+                let origin = self.cross_origin(head, realm, asked)?;
+                let length = body_length(head)?;
+                let renewal = self.renewal(now, head, realm, origin.as_ref(), asked)?;
+                Ok(Visit::Post(length, Posted::Renewal(Box::new(renewal))))
+            }
+            (PathKind::Ticket | PathKind::Renewal, Method::Options) => {
                 let origin = self.cross_origin(head, realm, asked)?;
                 let reply = Reply::new(Status::NoContent).field("Allow", path.kind.methods());
                 Ok(Visit::Answer(match origin {
@@ -106,9 +117,9 @@ impl Connection {
                 }))
             }
             (PathKind::Login | PathKind::Logout, Method::Options)
-            | (PathKind::Logout | PathKind::Ticket, Method::Get | Method::Head)
+            | (PathKind::Logout | PathKind::Ticket | PathKind::Renewal, Method::Get | Method::Head)
             | (
-                PathKind::Login | PathKind::Logout | PathKind::Ticket,
+                PathKind::Login | PathKind::Logout | PathKind::Ticket | PathKind::Renewal,
                 Method::Put | Method::Delete | Method::Connect | Method::Trace | Method::Patch,
             ) => Err((Reply::method_not_allowed(path.kind.methods()), Reason::BadMethod)),
         }
@@ -120,6 +131,7 @@ impl Connection {
             Posted::Login(submission) => self.log_in(now, asked, submission, body),
             Posted::Logout(realm, session) => self.log_out(now, asked, &realm, session.as_ref()),
             Posted::Ticket(order) => self.order_ticket(now, asked, *order, body),
+            Posted::Renewal(renewal) => self.begin_renewal(now, asked, *renewal),
             Posted::Revocation => self.revoke(now, &asked, body),
         }
     }

@@ -32,7 +32,7 @@ impl Connection {
         };
         let place = match &purpose {
             Purpose::Socket(wished) => wished.place.clone(),
-            Purpose::Login(_) | Purpose::Ticket(_) => Place::nowhere(&server.id),
+            Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_) => Place::nowhere(&server.id),
         };
         match self.gateway().redeem(pass, realm, &place, now) {
             Redeemed::Proof(proof) => self.proven(now, asked, purpose, *proof),

@@ -49,7 +49,7 @@ impl Connection {
                 return self.answer(now, asked, reply, Reason::Revoked);
             }
             Purpose::Socket(wished) => wished.realm(),
-            Purpose::Ticket(_) => asked.realm.as_ref(),
+            Purpose::Ticket(_) | Purpose::Renewal(_) => asked.realm.as_ref(),
         };
         let Some(realm) = realm else {
             let reply = Reply::closing(Status::InternalServerError);

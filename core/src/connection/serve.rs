@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{Connection, State};
 use crate::auth::grant::Grant;
-use crate::gateway::{Ended, Membership, OpenSocket, Proof};
+use crate::auth::realm::Realm;
+use crate::gateway::{Ended, Membership, OpenSocket, Order, Proof, Registration, Session as LoginSession};
 use crate::leg::Leg;
 use crate::legs::Legs;
 use crate::note::{Closed, Note, RequestId};
@@ -53,6 +54,12 @@ struct Socket {
     sent: Tally,
     /// Its place among the sockets of each session that it came by.
     memberships: Vec<Membership>,
+    /// When each realm was passed or renewed last.
+    authorized: Vec<(Arc<str>, Now)>,
+    /// What it was renewed by, if that was a session.
+    renewed: Option<(Arc<LoginSession>, Vec<Membership>)>,
+    /// Where a renewal finds it.
+    registration: Option<Registration>,
     /// When the sessions were told last that it is used.
     told: Moment,
     /// The generation of the revocations that it was held against.
@@ -69,6 +76,15 @@ impl fmt::Debug for Socket {
     }
 }
 
+/// What an open socket holds of what all share.
+pub(super) struct Held {
+    pub(super) counted: OpenSocket,
+    pub(super) memberships: Vec<Membership>,
+    pub(super) registration: Option<Registration>,
+    /// The generation of the revocations that it was held against.
+    pub(super) revocations: u64,
+}
+
 impl Serving {
     pub(super) const fn wants_read(&self) -> bool {
         !self.session.is_blocked()
@@ -77,6 +93,11 @@ impl Serving {
     /// Returns the rules of the service.
     pub(super) fn service(&self) -> &ServiceRules {
         &self.socket.rules
+    }
+
+    /// Returns what the socket was told since the last time.
+    pub(super) fn order(&self) -> Option<Order> {
+        self.socket.registration.as_ref()?.take()
     }
 
     /// Returns who the socket serves.
@@ -98,6 +119,12 @@ impl Serving {
 }
 
 impl Socket {
+    /// Returns when the right to it ends by what is known now.
+    fn ends_now(&self) -> Option<End> {
+        let renewed = self.renewed.as_ref().map(|(session, _)| session.ends());
+        ends(&self.rules, &self.proof, self.opened, &self.authorized, renewed)
+    }
+
     /// Calls the service, and returns the Close that it wants.
     fn call(
         &mut self,
@@ -121,20 +148,36 @@ impl Socket {
 /// When a right to a socket ends, and what the socket is told then.
 type End = (Deadline, Close);
 
-/// Returns when the right to a socket that was opened at `opened` ends.
-fn ends(rules: &ServiceRules, proof: &Proof, opened: Now) -> Option<End> {
+/// Returns when the right to a socket ends that was opened at `opened`, whose realms were passed last
+/// at `authorized`, and that was renewed by a session that ends at `renewed`.
+fn ends(
+    rules: &ServiceRules,
+    proof: &Proof,
+    opened: Now,
+    authorized: &[(Arc<str>, Now)],
+    renewed: Option<Deadline>,
+) -> Option<End> {
     let by_token = proof
         .grant
         .expires
         .map(|deadline| (deadline, Close::TokenExpired));
     let session_timeout = rules.realms().filter_map(|realm| realm.session_timeout).min();
     // Under a session the time counts from its login, not from the upgrade.
-    let by_login = proof.sessions.iter().map(|session| session.ends());
+    let by_login = proof.sessions.iter().map(|session| session.ends()).chain(renewed);
     let by_session = by_login
         .min_by_key(|deadline| deadline.unix)
         .or_else(|| session_timeout.map(|by| Deadline::after(by, opened)))
         .map(|deadline| (deadline, Close::SessionTimeout));
-    nearest([by_token, by_session])
+    let by_realm = |realm: &Arc<Realm>| {
+        let (_, passed) = authorized.iter().find(|(name, _)| *name == realm.name)?;
+        Some(Deadline::after(realm.authorization_timeout?, *passed))
+    };
+    let by_authorization = rules
+        .realms()
+        .filter_map(by_realm)
+        .min_by_key(|deadline| deadline.unix)
+        .map(|deadline| (deadline, Close::AuthorizationTimeout));
+    nearest([nearest([by_token, by_session]), by_authorization])
 }
 
 fn nearest(ends: [Option<End>; 2]) -> Option<End> {
@@ -151,9 +194,13 @@ impl Connection {
         request: RequestId,
         rules: Arc<ServiceRules>,
         proof: Proof,
-        (counted, memberships, revocations): (OpenSocket, Vec<Membership>, u64),
+        held: Held,
     ) {
-        let ends = ends(&rules, &proof, now);
+        let authorized: Vec<_> = rules
+            .realms()
+            .map(|realm| (Arc::clone(&realm.name), now))
+            .collect();
+        let ends = ends(&rules, &proof, now, &authorized, None);
         self.timers.stop_all();
         if let Some((deadline, _)) = ends {
             self.timers.set(Timer::Expiry, deadline.moment(now));
@@ -176,10 +223,13 @@ impl Connection {
             closing: None,
             received: Tally::default(),
             sent: Tally::default(),
-            memberships,
+            memberships: held.memberships,
+            authorized,
+            renewed: None,
+            registration: held.registration,
             told: now.at,
-            revocations,
-            _counted: counted,
+            revocations: held.revocations,
+            _counted: held.counted,
         };
         let close = socket.call(now, &mut self.legs, |service, context| service.opened(context));
         self.state = State::Serving(Box::new(Serving { session, socket }));
@@ -201,13 +251,41 @@ impl Connection {
         socket.rules = rules;
         socket.proof.grant = grant;
         // New rules may end it earlier; later they do not, whatever the clocks say by now.
-        let renewed = ends(&socket.rules, &socket.proof, socket.opened);
-        socket.ends = nearest([socket.ends, renewed]);
+        socket.ends = nearest([socket.ends, socket.ends_now()]);
         let idle = socket.rules.idle_timeout.map(|idle| socket.used.after(idle));
         match idle {
             Some(at) => self.timers.set(Timer::Idle, at.max(now.at)),
             None => self.timers.stop(Timer::Idle),
         }
+    }
+
+    /// Goes on with `proof`, after the client has proven by `renewed` once more who it is.
+    pub(super) fn go_on_renewed(
+        &mut self,
+        now: Now,
+        rules: Arc<ServiceRules>,
+        proof: Proof,
+        (renewed, memberships): (Proof, Vec<Membership>),
+    ) {
+        let State::Serving(serving) = &mut self.state else {
+            return;
+        };
+        let socket = &mut serving.socket;
+        for (name, passed) in &mut socket.authorized {
+            if renewed.basis.clients().any(|(realm, _)| realm == *name) {
+                *passed = now;
+            }
+        }
+        socket.renewed = renewed
+            .sessions
+            .into_iter()
+            .next()
+            .map(|session| (session, memberships));
+        // The session timeout is not moved: it counts from the opening, or from the login.
+        socket.ends = None;
+        let grant = proof.grant.clone();
+        socket.proof = proof;
+        self.go_on_serving(now, rules, grant);
     }
 
     /// Takes in what the client sent.
@@ -316,24 +394,39 @@ impl Connection {
         let State::Serving(serving) = &self.state else {
             return;
         };
-        if let Some((deadline, close)) = serving.socket.ends {
-            if deadline.is_due(now) {
-                return self.end_socket(now, close);
-            }
-            let by_wall = deadline.moment(now);
-            let at = if by_wall.after(CLOCK_SLACK) < deadline.at {
-                by_wall
-            } else {
-                deadline.at
-            };
-            self.timers.set(Timer::Expiry, at);
+        if let Some((deadline, close)) = serving.socket.ends
+            && deadline.is_due(now)
+        {
+            return self.end_socket(now, close);
         }
+        // Behind the deadline: what has ended is not renewed.
+        if let Some(close) = self.take_renewal(now) {
+            return self.end_socket(now, close);
+        }
+        self.watch_end(now);
         if let Some(close) = self.tick_session(now) {
             return self.end_socket(now, close);
         }
         if draining {
             self.end_socket(now, Close::ShuttingDown);
         }
+    }
+
+    /// Runs the timer of the nearest end.
+    fn watch_end(&mut self, now: Now) {
+        let State::Serving(serving) = &self.state else {
+            return;
+        };
+        let Some((deadline, _)) = serving.socket.ends else {
+            return self.timers.stop(Timer::Expiry);
+        };
+        let by_wall = deadline.moment(now);
+        let at = if by_wall.after(CLOCK_SLACK) < deadline.at {
+            by_wall
+        } else {
+            deadline.at
+        };
+        self.timers.set(Timer::Expiry, at);
     }
 
     /// Looks whether a session that opened the socket has ended, and tells it that it is used.
@@ -343,7 +436,9 @@ impl Connection {
             return None;
         };
         let socket = &mut serving.socket;
-        if let Some(ended) = socket.memberships.iter().find_map(Membership::ended) {
+        let renewed = socket.renewed.iter().flat_map(|(_, memberships)| memberships);
+        let mut all = socket.memberships.iter().chain(renewed);
+        if let Some(ended) = all.find_map(Membership::ended) {
             return Some(match ended {
                 Ended::LoggedOut => Close::LoggedOut,
                 Ended::Dropped => Close::Revoked,

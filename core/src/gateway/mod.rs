@@ -4,6 +4,7 @@ mod admission;
 mod meters;
 mod proof;
 mod reload;
+mod renewals;
 mod revocations;
 mod sessions;
 mod sockets;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use admission::Admission;
 pub(crate) use meters::CONTENT_TYPE as METRICS_TYPE;
 pub(crate) use proof::{Proof, Redeemed};
+pub(crate) use renewals::{Order, Registration, Renewals, Renewed};
 pub(crate) use sessions::{Ended, Membership, Session, Sessions};
 pub(crate) use sockets::OpenSocket;
 pub(crate) use stepups::StepUp;
@@ -103,6 +105,7 @@ pub struct Gateway {
     tickets: Tickets,
     throttle: throttle::Throttle,
     revocations: revocations::Revocations,
+    renewals: Arc<Renewals>,
     meters: meters::Meters,
     nonces: Nonces,
     /// Connections that were closed for want of a PROXY header since the last look.
@@ -144,6 +147,7 @@ impl Gateway {
             tickets: Tickets::default(),
             throttle: throttle::Throttle::default(),
             revocations: revocations::Revocations::default(),
+            renewals: Arc::default(),
             meters: meters::Meters::default(),
             nonces: Nonces::default(),
             unproxied: AtomicU64::new(0),
@@ -287,6 +291,10 @@ impl Gateway {
 
     pub(crate) const fn tickets(&self) -> &Tickets {
         &self.tickets
+    }
+
+    pub(crate) const fn renewals(&self) -> &Arc<Renewals> {
+        &self.renewals
     }
 
     pub(crate) const fn throttle(&self) -> &throttle::Throttle {

@@ -41,6 +41,16 @@ impl Proof {
         }
     }
 
+    /// Returns this with the credential of `renewed` in the place of the one that the same realm was
+    /// passed by. Sessions stay: what began with one ends with it.
+    pub(crate) fn renewed_by(&self, renewed: &Self) -> Self {
+        Self {
+            grant: self.grant.clone(),
+            basis: self.basis.clone().replace(&renewed.basis),
+            sessions: self.sessions.clone(),
+        }
+    }
+
     /// Judges again what was granted earlier: by the clocks, by the session, and by the files of
     /// `realm`.
     ///

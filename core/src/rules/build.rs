@@ -121,6 +121,8 @@ impl<'c> Builder<'c> {
             anonymous: realm.anonymous.as_ref().map(|anonymous| anonymous.roles.clone()),
             nonce_lifetime: realm.digest.nonce_lifetime,
             session_timeout: realm.session_timeout,
+            authorization_timeout: realm.authorization_timeout,
+            renewal: realm.renewal.clone(),
             form: realm.form.clone(),
             tickets: realm.tickets.clone(),
             origins: self.path_origins(realm),

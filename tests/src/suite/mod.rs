@@ -24,6 +24,7 @@ pub mod origin;
 pub mod policy;
 pub mod proxied;
 pub mod reload;
+pub mod renewal;
 pub mod route;
 pub mod same;
 pub mod schemes;
@@ -325,6 +326,15 @@ macro_rules! rows {
                 b12_tickets_and_sessions_are_judged_again,
                 m15_a_replaced_key_set_is_found,
                 e16_a_bad_file_changes_nothing,
+            ],
+            renewal: [
+                m28_the_authorization_timeout_closes_the_socket,
+                m28_the_same_subject_stays,
+                m28_another_subject_ends_the_socket,
+                m28_a_bad_renewal_touches_nothing,
+                r14_a_renewal_replaces_the_credential,
+                r14_each_factor_is_renewed_alone,
+                m28_a_page_may_renew,
             ],
             route: [
                 m17_each_service_has_its_realm,

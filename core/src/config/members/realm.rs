@@ -26,11 +26,12 @@ pub(super) static REALM: &[Row] = &[
         "Lets clients without a credential pass",
     ),
     row("sessionTimeout", POSITIVE, "Longest life of a socket"),
-    later(
+    row(
         "authorizationTimeout",
+        POSITIVE,
         "Longest life of a socket that is not renewed",
     ),
-    later("renewal", "Path that renews a socket"),
+    row("renewal", Kind::Text(&PATH), "Where a POST renews open sockets"),
     row(
         "origins",
         list(&ORIGIN_NAME),

@@ -79,11 +79,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
         ("/servers/0/authentication", "servers[0].authentication"),
         ("/servers/0/endpoints", "servers[0].endpoints"),
         ("/servers/0/clientCertificates", "servers[0].clientCertificates"),
-        (
-            "/realms/demo/authorizationTimeout",
-            "realms.demo.authorizationTimeout",
-        ),
-        ("/realms/demo/renewal", "realms.demo.renewal"),
         ("/services/echo/singleUse", "services.echo.singleUse"),
         ("/services/echo/firstMessage", "services.echo.firstMessage"),
         ("/services/echo/acceptThenClose", "services.echo.acceptThenClose"),
