@@ -41,7 +41,7 @@ struct Socket {
     request: RequestId,
     opened: Now,
     /// When the right to the socket ends, and what it is told then.
-    ends: Option<End>,
+    ends: Ends,
     /// When a message passed last.
     used: Moment,
     /// When the client was heard of last.
@@ -120,9 +120,9 @@ impl Serving {
 
 impl Socket {
     /// Returns when the right to it ends by what is known now.
-    fn ends_now(&self) -> Option<End> {
+    fn ends_now(&self) -> Ends {
         let renewed = self.renewed.as_ref().map(|(session, _)| session.ends());
-        ends(&self.rules, &self.proof, self.opened, &self.authorized, renewed)
+        Ends::of(&self.rules, &self.proof, self.opened, &self.authorized, renewed)
     }
 
     /// Calls the service, and returns the Close that it wants.
@@ -148,42 +148,66 @@ impl Socket {
 /// When a right to a socket ends, and what the socket is told then.
 type End = (Deadline, Close);
 
-/// Returns when the right to a socket ends that was opened at `opened`, whose realms were passed last
-/// at `authorized`, and that was renewed by a session that ends at `renewed`.
-fn ends(
-    rules: &ServiceRules,
-    proof: &Proof,
-    opened: Now,
-    authorized: &[(Arc<str>, Now)],
-    renewed: Option<Deadline>,
-) -> Option<End> {
-    let by_token = proof
-        .grant
-        .expires
-        .map(|deadline| (deadline, Close::TokenExpired));
-    let session_timeout = rules.realms().filter_map(|realm| realm.session_timeout).min();
-    // Under a session the time counts from its login, not from the upgrade.
-    let by_login = proof.sessions.iter().map(|session| session.ends()).chain(renewed);
-    let by_session = by_login
-        .min_by_key(|deadline| deadline.unix)
-        .or_else(|| session_timeout.map(|by| Deadline::after(by, opened)))
-        .map(|deadline| (deadline, Close::SessionTimeout));
-    let by_realm = |realm: &Arc<Realm>| {
-        let (_, passed) = authorized.iter().find(|(name, _)| *name == realm.name)?;
-        Some(Deadline::after(realm.authorization_timeout?, *passed))
-    };
-    let by_authorization = rules
-        .realms()
-        .filter_map(by_realm)
-        .min_by_key(|deadline| deadline.unix)
-        .map(|deadline| (deadline, Close::AuthorizationTimeout));
-    nearest([nearest([by_token, by_session]), by_authorization])
+/// All ends of a right to a socket. Each is looked at by itself: which of two is the nearer one, the
+/// clocks need not agree on.
+#[derive(Clone, Copy, Default)]
+struct Ends {
+    token: Option<Deadline>,
+    session: Option<Deadline>,
+    authorization: Option<Deadline>,
 }
 
-fn nearest(ends: [Option<End>; 2]) -> Option<End> {
-    ends.into_iter()
-        .flatten()
-        .min_by_key(|(deadline, _)| deadline.unix)
+impl Ends {
+    /// The ends of a socket that was opened at `opened`, whose realms were passed last at
+    /// `authorized`, and that was renewed by a session that ends at `renewed`.
+    fn of(
+        rules: &ServiceRules,
+        proof: &Proof,
+        opened: Now,
+        authorized: &[(Arc<str>, Now)],
+        renewed: Option<Deadline>,
+    ) -> Self {
+        let session_timeout = rules.realms().filter_map(|realm| realm.session_timeout).min();
+        // Under a session the time counts from its login, not from the upgrade.
+        let by_login = proof.sessions.iter().map(|session| session.ends());
+        let by_login = by_login.chain(renewed).reduce(Deadline::or);
+        let by_realm = |realm: &Arc<Realm>| {
+            let (_, passed) = authorized.iter().find(|(name, _)| *name == realm.name)?;
+            Some(Deadline::after(realm.authorization_timeout?, *passed))
+        };
+        Self {
+            token: proof.grant.expires,
+            session: by_login.or_else(|| session_timeout.map(|by| Deadline::after(by, opened))),
+            authorization: rules.realms().filter_map(by_realm).reduce(Deadline::or),
+        }
+    }
+
+    fn all(self) -> impl Iterator<Item = End> {
+        let all = [
+            (self.token, Close::TokenExpired),
+            (self.session, Close::SessionTimeout),
+            (self.authorization, Close::AuthorizationTimeout),
+        ];
+        all.into_iter()
+            .filter_map(|(deadline, close)| Some((deadline?, close)))
+    }
+
+    /// Returns the end that has come, the one that came first if there are several.
+    fn due(self, now: Now) -> Option<Close> {
+        let due = self.all().filter(|(deadline, _)| deadline.is_due(now));
+        Some(due.min_by_key(|(deadline, _)| deadline.at)?.1)
+    }
+
+    /// Returns what ends as soon as one of both does.
+    fn or(self, other: Self) -> Self {
+        let or =
+            |one: Option<Deadline>, two: Option<Deadline>| one.into_iter().chain(two).reduce(Deadline::or);
+        Self {
+            token: or(self.token, other.token),
+            session: or(self.session, other.session),
+            authorization: or(self.authorization, other.authorization),
+        }
+    }
 }
 
 impl Connection {
@@ -200,11 +224,8 @@ impl Connection {
             .realms()
             .map(|realm| (Arc::clone(&realm.name), now))
             .collect();
-        let ends = ends(&rules, &proof, now, &authorized, None);
+        let ends = Ends::of(&rules, &proof, now, &authorized, None);
         self.timers.stop_all();
-        if let Some((deadline, _)) = ends {
-            self.timers.set(Timer::Expiry, deadline.moment(now));
-        }
         if let Some(idle) = rules.idle_timeout {
             self.timers.set(Timer::Idle, now.at.after(idle));
         }
@@ -233,6 +254,7 @@ impl Connection {
         };
         let close = socket.call(now, &mut self.legs, |service, context| service.opened(context));
         self.state = State::Serving(Box::new(Serving { session, socket }));
+        self.watch_end(now);
         if let Some(close) = close {
             self.end_socket(now, close);
         }
@@ -251,7 +273,7 @@ impl Connection {
         socket.rules = rules;
         socket.proof.grant = grant;
         // New rules may end it earlier; later they do not, whatever the clocks say by now.
-        socket.ends = nearest([socket.ends, socket.ends_now()]);
+        socket.ends = socket.ends.or(socket.ends_now());
         let idle = socket.rules.idle_timeout.map(|idle| socket.used.after(idle));
         match idle {
             Some(at) => self.timers.set(Timer::Idle, at.max(now.at)),
@@ -282,7 +304,7 @@ impl Connection {
             .next()
             .map(|session| (session, memberships));
         // The session timeout is not moved: it counts from the opening, or from the login.
-        socket.ends = None;
+        socket.ends = Ends::default();
         let grant = proof.grant.clone();
         socket.proof = proof;
         self.go_on_serving(now, rules, grant);
@@ -394,9 +416,7 @@ impl Connection {
         let State::Serving(serving) = &self.state else {
             return;
         };
-        if let Some((deadline, close)) = serving.socket.ends
-            && deadline.is_due(now)
-        {
+        if let Some(close) = serving.socket.ends.due(now) {
             return self.end_socket(now, close);
         }
         // Behind the deadline: what has ended is not renewed.
@@ -417,16 +437,18 @@ impl Connection {
         let State::Serving(serving) = &self.state else {
             return;
         };
-        let Some((deadline, _)) = serving.socket.ends else {
-            return self.timers.stop(Timer::Expiry);
+        let at = |(deadline, _): End| {
+            let by_wall = deadline.moment(now);
+            if by_wall.after(CLOCK_SLACK) < deadline.at {
+                by_wall
+            } else {
+                deadline.at
+            }
         };
-        let by_wall = deadline.moment(now);
-        let at = if by_wall.after(CLOCK_SLACK) < deadline.at {
-            by_wall
-        } else {
-            deadline.at
-        };
-        self.timers.set(Timer::Expiry, at);
+        match serving.socket.ends.all().map(at).min() {
+            Some(at) => self.timers.set(Timer::Expiry, at),
+            None => self.timers.stop(Timer::Expiry),
+        }
     }
 
     /// Looks whether a session that opened the socket has ended, and tells it that it is used.
