@@ -13,21 +13,21 @@ use crate::time::UnixTime;
 /// A byte stream of one connection: the client's, or one that the core asked for. Numbers are
 /// never reused within a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Leg(u16);
+pub struct Leg(u32);
 
 impl Leg {
     /// The accepted stream, on which the request arrived.
     pub const CLIENT: Self = Self(0);
 
     /// The largest number of legs that one connection can ask for in its life.
-    pub const LAST: u16 = u16::MAX;
+    pub const LAST: u32 = u32::MAX;
 
-    pub(crate) const fn numbered(number: u16) -> Self {
+    pub(crate) const fn numbered(number: u32) -> Self {
         Self(number)
     }
 
     /// Returns the number, unique within the connection; 0 is the client.
-    pub const fn number(self) -> u16 {
+    pub const fn number(self) -> u32 {
         self.0
     }
 }
@@ -147,4 +147,21 @@ pub enum DialError {
     NotFound,
     /// Any other error.
     Io,
+}
+
+/// What can happen on a leg other than the client's.
+#[derive(Debug)]
+pub enum LegEvent<'a> {
+    /// It is open.
+    Opened(Opened),
+    /// It could not be opened.
+    Failed(DialError),
+    /// TLS that was asked for on the open leg is in place.
+    Secured(TlsInfo),
+    /// Bytes arrived.
+    Data(&'a [u8]),
+    /// The peer has ended its stream; for a file: everything was read.
+    Eof,
+    /// It is gone in both directions.
+    Broken(Break),
 }

@@ -16,8 +16,10 @@
 //! | [`gateway`] | what all connections share: admission, budgets, reload, shutdown |
 //! | `service` | what stands behind the door: one file per service |
 //! | `rules` | the configuration with every file read, as one snapshot |
+//! | `hub` | what connections leave for each other: data points |
 //! | [`auth`] | credentials: carriers, login chain, tokens, passwords, challenges |
 //! | `authz` | what a client may do: access control lists |
+//! | `exchange` | conversations with verifiers elsewhere: one file per protocol |
 //! | `ws` | tungstenite over a stream in memory, frame headers |
 //! | [`note`] | what is told to the operator |
 //! | [`config`] | the configuration file, with a place for every error |
@@ -47,6 +49,8 @@ mod authz;
 mod bell;
 mod budget;
 mod buffer;
+mod exchange;
+mod hub;
 mod legs;
 mod proxy_protocol;
 mod rules;

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod client;
+pub mod fake;
 pub mod fuzz;
 pub mod keys;
+pub mod model;
 pub mod probe;
 pub mod random;
 pub mod sim;

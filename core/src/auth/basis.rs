@@ -6,9 +6,11 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use ring::digest::{Context, SHA256};
+use serde_json::{Map, Value};
 
 use super::chain::{Chain, ChainVerdict, Outcome};
 use super::grant::{Grant, Identity};
+use super::introspection::Introspected;
 use super::login::{By, Passed, commit};
 use super::present::Credential;
 use super::realm::{Module, Realm, UsersModule};
@@ -19,6 +21,9 @@ use crate::time::{Now, UnixTime};
 /// What a grant rests on: one factor for each realm that was passed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Basis(Vec<Arc<Factor>>);
+
+/// What authorities elsewhere have answered about a token, by their identities.
+type Answers = Vec<([u8; 32], Introspected)>;
 
 /// One realm that was passed, and by what.
 pub(crate) struct Factor {
@@ -51,6 +56,8 @@ enum Evidence {
         lines: Vec<Line>,
         /// What carries its own signature.
         signed: Option<Credential>,
+        /// What others have answered about it, by whom: nobody is asked again while rules change.
+        answers: Answers,
         /// When it was judged: a wall clock that stepped back since makes no token unripe.
         judged: UnixTime,
     },
@@ -74,6 +81,7 @@ struct Line {
 pub(super) struct Trail {
     lines: Vec<Line>,
     signed: bool,
+    answers: Answers,
     pub(super) token_ids: Vec<String>,
 }
 
@@ -82,6 +90,7 @@ impl Trail {
         Self {
             lines: Vec::new(),
             signed: false,
+            answers: Vec::new(),
             token_ids: Vec::new(),
         }
     }
@@ -94,6 +103,11 @@ impl Trail {
                 print,
             });
         }
+    }
+
+    /// Adds what the authority with the identity `id` has answered.
+    pub(super) fn add_answer(&mut self, id: [u8; 32], claims: Map<String, Value>) {
+        self.answers.push((id, Introspected::Active(Arc::new(claims))));
     }
 
     /// Adds a credential that carries its own signature.
@@ -117,6 +131,7 @@ impl Trail {
                 shape,
                 lines: self.lines,
                 signed: self.signed.then(|| credential.clone()),
+                answers: self.answers,
                 judged: now.unix,
             },
         })])
@@ -219,14 +234,15 @@ impl Factor {
 
     /// Asks the modules of `realm` about the same credential once more.
     fn judge(&self, realm: &Arc<Realm>, now: Now) -> Result<Grant, Reason> {
-        let (shape, lines, signed, judged) = match &self.evidence {
+        let (shape, lines, signed, answers, judged) = match &self.evidence {
             Evidence::Anonymous => return realm.anonymous_grant().ok_or(Reason::NoCredential),
             Evidence::Login {
                 shape,
                 lines,
                 signed,
+                answers,
                 judged,
-            } => (*shape, lines, signed, *judged),
+            } => (*shape, lines, signed, answers, *judged),
         };
         let ripe = Now {
             unix: now.unix.max(judged),
@@ -237,7 +253,7 @@ impl Factor {
             if chain.has_ended() {
                 break;
             }
-            let outcome = match again(module, shape, lines, signed.as_ref(), ripe) {
+            let outcome = match again(module, shape, lines, signed.as_ref(), answers, ripe) {
                 Ok(by) => {
                     passed.push(Passed { module: index, by });
                     Outcome::Success
@@ -249,6 +265,7 @@ impl Factor {
         match chain.verdict() {
             ChainVerdict::Pass => Ok(commit(realm, passed, now).0),
             ChainVerdict::Fail(reason) => Err(reason.unwrap_or(Reason::UnknownUser)),
+            ChainVerdict::Unavailable => Err(Reason::Unavailable),
         }
     }
 }
@@ -259,6 +276,7 @@ fn again(
     shape: Shape,
     lines: &[Line],
     signed: Option<&Credential>,
+    answers: &[([u8; 32], Introspected)],
     now: Now,
 ) -> Result<By, Outcome> {
     let by_line = |users: &UsersModule, asked: bool| {
@@ -277,7 +295,7 @@ fn again(
         (Module::Users(users), Shape::Digest) => by_line(users, users.digests.is_some()),
         (Module::Jwt(jwt), Shape::Token) => match signed {
             Some(Credential::Token(text)) => {
-                let verified = jwt.judge(text.expose(), now)?;
+                let verified = jwt.judge_again(text.expose(), now)?;
                 Ok(By::Token(Box::new(verified)))
             }
             Some(Credential::Basic { .. } | Credential::Digest(_) | Credential::Pass(_)) | None => {
@@ -293,8 +311,17 @@ fn again(
                 Err(Outcome::Failure(Reason::BadPassword))
             }
         },
+        (Module::Introspection(module), Shape::Token) => match signed {
+            Some(Credential::Token(text)) if module.ignores(text.expose()) => Err(Outcome::Ignored(None)),
+            Some(_) | None => {
+                let answer = answers.iter().find(|(id, _)| id == module.id());
+                let (_, answer) = answer.ok_or(Outcome::Failure(Reason::UnknownKey))?;
+                let verified = module.judge(answer, now.unix).map_err(Outcome::Failure)?;
+                Ok(By::Token(Box::new(verified)))
+            }
+        },
         (Module::Users(_), Shape::Token)
-        | (Module::Jwt(_), Shape::Basic | Shape::Digest)
+        | (Module::Jwt(_) | Module::Introspection(_), Shape::Basic | Shape::Digest)
         | (Module::Ephemeral(_), Shape::Digest | Shape::Token) => Err(Outcome::Ignored(None)),
     }
 }

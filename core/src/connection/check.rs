@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::answer::Asked;
 use super::form::Submission;
-use super::head::{RETRY_AFTER, Refusal, SocketWish};
+use super::head::{RETRY_AFTER, Refusal, ServiceWish};
+use super::read::Goal;
 use super::renewal::{Renewing, SOCKET};
 use super::serve::Held;
 use super::ticket::Mint;
@@ -13,13 +14,15 @@ use super::{Connection, State};
 use crate::auth::basis::Basis;
 use crate::auth::challenge::BearerError;
 use crate::auth::grant::Grant;
-use crate::auth::login::{Login, PasswordTask, Progress, Refused};
+use crate::auth::login::{Login, Means, PasswordTask, Progress, Refused};
 use crate::auth::present::{Credential, Marker};
 use crate::auth::realm::Realm;
+use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
 use crate::gateway::StepUp;
 use crate::gateway::throttle::Source;
+use crate::gateway::{Asked as Inquiry, Waiting};
 use crate::gateway::{Place, Proof};
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
@@ -33,7 +36,10 @@ use crate::trace::Check;
 /// loads takes on a slow machine, shorter than what clients wait.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A check that waits for a job.
+/// How much longer than a question's own time a check waits for its answer.
+const ASKING_SLACK: Duration = Duration::from_secs(1);
+
+/// A check that waits for a job or an answer.
 #[derive(Debug)]
 pub(super) struct Checking {
     asked: Asked,
@@ -45,6 +51,8 @@ pub(super) struct Checking {
     bearer: bool,
     /// The share of the budget that is waited for, with what it is for.
     waiting: Option<(Claim, PasswordTask)>,
+    /// The answer from elsewhere that is waited for.
+    asking: Option<Waiting>,
     /// The job whose result is awaited.
     job: u64,
 }
@@ -52,8 +60,8 @@ pub(super) struct Checking {
 /// What a good credential is for.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// An open socket.
-    Socket(Box<Wished>),
+    /// A service: an open socket, or what a GET reads.
+    Service(Box<Wished>),
     /// A session.
     Login(Box<Submission>),
     /// A ticket.
@@ -67,9 +75,9 @@ pub(super) enum Purpose {
 pub(super) struct Wished {
     /// The request, to be judged again if the rules change meanwhile.
     head: RequestHead,
-    service: Arc<Service>,
+    pub(super) service: Arc<Service>,
     pub(super) place: Place,
-    accept: String,
+    goal: Goal,
     protocols: Vec<String>,
     marker: Marker,
     /// The factors that were passed before this one.
@@ -77,6 +85,11 @@ pub(super) struct Wished {
 }
 
 impl Wished {
+    /// Returns the name of the data point that it reads, if it reads one.
+    fn point(&self) -> Option<&str> {
+        self.service.points.get(&self.place.path).map(|name| &**name)
+    }
+
     /// Returns the first realm: who is refused begins there.
     pub(super) fn realm(&self) -> Option<&Arc<Realm>> {
         self.service.realm.as_ref()
@@ -84,11 +97,11 @@ impl Wished {
 }
 
 impl Connection {
-    /// Begins the check of a wish for a socket.
-    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish, head: RequestHead) {
-        let SocketWish {
+    /// Begins the check of a wish for a service.
+    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: ServiceWish, head: RequestHead) {
+        let ServiceWish {
             service,
-            accept,
+            goal,
             presentation,
             place,
             passed,
@@ -97,7 +110,7 @@ impl Connection {
             head,
             service: Arc::clone(&service),
             place,
-            accept,
+            goal,
             protocols: presentation.protocols,
             marker: presentation.marker,
             passed,
@@ -109,11 +122,11 @@ impl Connection {
             Some(presented) => {
                 // A custom scheme has no error parameters, not even on the line of Bearer beside it.
                 let bearer = presented.scheme == Scheme::Bearer;
-                let purpose = Purpose::Socket(wished);
+                let purpose = Purpose::Service(wished);
                 self.prove(now, asked, &realm, (presented.credential, bearer), purpose);
             }
             // Who is asked for a further factor and brings none begins anew.
-            None => self.without_credential(now, asked, first, Purpose::Socket(wished)),
+            None => self.without_credential(now, asked, first, Purpose::Service(wished)),
         }
     }
 
@@ -126,14 +139,14 @@ impl Connection {
         purpose: Purpose,
     ) {
         match (purpose, realm.anonymous_grant()) {
-            (Purpose::Socket(wished), Some(grant)) if wished.passed.is_none() => {
+            (Purpose::Service(wished), Some(grant)) if wished.passed.is_none() => {
                 let proof = Proof {
                     basis: Basis::anonymous(realm, grant.clone()),
                     ..Proof::of(grant)
                 };
                 self.decide(now, asked, *wished, proof);
             }
-            (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_), _) => {
+            (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_), _) => {
                 asked.trace.begin(Check::Verify);
                 let reply = self.unauthorized(now, realm, &asked, None, false);
                 self.answer(now, &asked, reply, Reason::NoCredential);
@@ -163,6 +176,7 @@ impl Connection {
             login: Login::new(Arc::clone(realm), credential),
             began: now.at,
             waiting: None,
+            asking: None,
             job: 0,
         };
         self.timers.set(Timer::Check, now.at.after(CHECK_TIMEOUT));
@@ -175,7 +189,7 @@ impl Connection {
             return self.refuse_revoked(now, &asked, &purpose);
         }
         match purpose {
-            Purpose::Socket(wished) => self.decide(now, asked, *wished, proof),
+            Purpose::Service(wished) => self.decide(now, asked, *wished, proof),
             Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
             Purpose::Ticket(mint) => self.mint(now, asked, &mint, proof),
             Purpose::Renewal(renewing) => self.renew(now, asked, &renewing, &proof),
@@ -184,10 +198,34 @@ impl Connection {
 
     /// Asks the modules until a job is needed or the verdict is there.
     fn go_on(&mut self, now: Now, mut checking: Box<Checking>) {
-        match checking
-            .login
-            .advance(self.gateway().entropy(), self.gateway().nonces(), now)
-        {
+        let gateway = Arc::clone(self.gateway());
+        let means = Means {
+            entropy: gateway.entropy(),
+            nonces: gateway.nonces(),
+            verdicts: gateway.verdicts(),
+            now,
+        };
+        match checking.login.advance(means) {
+            Progress::Ask(question) => {
+                // The question has its own time; this one is for what is lost.
+                let patience = CHECK_TIMEOUT.max(question.timeout() + ASKING_SLACK);
+                self.timers.set(Timer::Check, now.at.after(patience));
+                let bell = self.admission.bell();
+                match gateway
+                    .outside()
+                    .ask(question, bell, (gateway.entropy(), gateway.verdicts()), now)
+                {
+                    Inquiry::Now(answer) => {
+                        checking.login.answered(answer);
+                        self.go_on(now, checking);
+                    }
+                    Inquiry::Later(waiting) => {
+                        checking.asking = Some(waiting);
+                        self.state = State::Checking(checking);
+                    }
+                }
+            }
+            Progress::Unavailable => self.unavailable(now, &checking.asked),
             Progress::Compare(task) => {
                 let remote = self.peer.remote.ip();
                 let address = (!remote.to_canonical().is_loopback()).then(|| AddressKey::of(remote));
@@ -197,7 +235,7 @@ impl Connection {
                 };
                 checking.waiting = Some((claim, task));
                 self.state = State::Checking(checking);
-                self.tick_check();
+                self.tick_check(now);
             }
             Progress::Granted(grant) => {
                 match self.checked(now, &checking).still_allowed(now, checking.source) {
@@ -219,7 +257,7 @@ impl Connection {
                 let (reply, reason) = match (counted, &checking.purpose) {
                     (Err(throttled), _) => throttled,
                     (Ok(()), Purpose::Login(submission)) => (self.login_failed(submission), refused.reason),
-                    (Ok(()), Purpose::Socket(_) | Purpose::Ticket(_) | Purpose::Renewal(_)) => {
+                    (Ok(()), Purpose::Service(_) | Purpose::Ticket(_) | Purpose::Renewal(_)) => {
                         (self.refusal(now, &checking, refused), refused.reason)
                     }
                 };
@@ -234,11 +272,19 @@ impl Connection {
         self
     }
 
-    /// Starts the job as soon as its share of the budget is granted.
-    pub(super) fn tick_check(&mut self) {
+    /// Starts the job as soon as its share of the budget is granted; goes on with what was asked
+    /// elsewhere as soon as it is answered.
+    pub(super) fn tick_check(&mut self, now: Now) {
         let State::Checking(checking) = &mut self.state else {
             return;
         };
+        if let Some(answer) = checking.asking.as_ref().and_then(Waiting::answer) {
+            if let Some(mut checking) = self.end_check() {
+                checking.asking = None;
+                self.resume(now, checking, |login| login.answered(answer));
+            }
+            return;
+        }
         if !checking
             .waiting
             .as_ref()
@@ -257,28 +303,37 @@ impl Connection {
         let State::Checking(checking) = &self.state else {
             return;
         };
-        if computed.number() != checking.job || checking.waiting.is_some() {
+        if computed.number() != checking.job || checking.waiting.is_some() || checking.asking.is_some() {
             return;
         }
-        let Some(mut checking) = self.end_check() else {
+        let Some(checking) = self.end_check() else {
             return;
         };
+        match computed.into::<bool>() {
+            Some(right) => self.resume(now, checking, |login| login.compared(right)),
+            None => {
+                let reply = Reply::closing(Status::InternalServerError);
+                self.answer(now, &checking.asked, reply, Reason::Internal);
+                self.use_pending(now);
+            }
+        }
+    }
+
+    /// Goes on with a check that has waited.
+    fn resume(&mut self, now: Now, mut checking: Box<Checking>, found: impl FnOnce(&mut Login)) {
         let rules = self.gateway().rules();
         let same = Arc::ptr_eq(&rules, &self.rules);
-        match (computed.into::<bool>(), checking.purpose) {
-            // What was compared may not count any more: no grant by rules that are gone.
-            (Some(_), Purpose::Socket(wished)) if !same => {
+        match checking.purpose {
+            // What was found may not count any more: no grant by rules that are gone.
+            Purpose::Service(wished) if !same => {
                 self.rules = rules;
                 self.judge(now, wished.head, checking.asked.request);
             }
             // A session and a ticket are judged by the rules of every moment at which they are used.
-            (Some(right), purpose) => {
-                checking.login.compared(right);
+            purpose
+            @ (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_)) => {
+                found(&mut checking.login);
                 self.go_on(now, Box::new(Checking { purpose, ..*checking }));
-            }
-            (None, _) => {
-                let reply = Reply::closing(Status::InternalServerError);
-                self.answer(now, &checking.asked, reply, Reason::Internal);
             }
         }
         self.use_pending(now);
@@ -306,6 +361,7 @@ impl Connection {
             | State::Body(_)
             | State::Serving(_)
             | State::Closing(_)
+            | State::Keeping(_)
             | State::Closed => None,
         }
     }
@@ -343,33 +399,41 @@ impl Connection {
         asked.realm = wish.service.realm.as_ref().map(Arc::clone);
         trace.begin(Check::Authorize);
         let revocations = self.gateway().revocations().generation();
-        let decided = self
-            .authorize(now, &wish.service, &proof.grant, &asked)
-            .and_then(|()| {
-                trace.begin(Check::Subprotocol);
-                choose(&wish)
-            })
-            .and_then(|protocol| {
-                trace.begin(Check::Grant);
-                let limit = self.rules.limits.sockets_per_subject;
-                let too_many = || {
-                    let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
-                    (reply, Reason::Throttled)
-                };
-                let counted = self
-                    .gateway()
-                    .open_socket(&proof.grant, limit)
-                    .ok_or_else(too_many)?;
-                let memberships = self.join(now, &proof, &asked)?;
-                Ok((protocol, counted, memberships))
-            });
+        if let Err((reply, reason)) = self.authorize(now, &wish, &proof.grant, &asked) {
+            asked.trace = trace;
+            return self.answer(now, &asked, reply, reason);
+        }
+        let accept = match &wish.goal {
+            Goal::Socket { accept } => accept,
+            Goal::Read => {
+                asked.trace = trace;
+                let (reply, reason) = self.point(&wish.service, &wish.place.path, &asked);
+                return self.answer(now, &asked, reply, reason);
+            }
+        };
+        trace.begin(Check::Subprotocol);
+        let decided = choose(&wish).and_then(|protocol| {
+            trace.begin(Check::Grant);
+            let limit = self.rules.limits.sockets_per_subject;
+            let too_many = || {
+                let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
+                (reply, Reason::Throttled)
+            };
+            let counted = self
+                .gateway()
+                .open_socket(&proof.grant, limit)
+                .ok_or_else(too_many)?;
+            let memberships = self.join(now, &proof, &asked)?;
+            let reply = Reply::switching(accept, protocol.as_deref());
+            Ok((reply, counted, memberships))
+        });
         asked.trace = trace;
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             // The rules changed meanwhile: no grant by those that are gone.
             Ok(_) if !self.gateway().is_in_force(&self.rules) => {
                 self.rules = self.gateway().rules();
-                match self.review(&wish.service, &proof, now) {
+                match self.review((&wish.service, wish.point()), &proof, now) {
                     Ok((service, grant)) => {
                         wish.service = service;
                         proof.grant = grant;
@@ -380,10 +444,9 @@ impl Connection {
             }
             // Looked at last: who revokes from here on finds an open socket, and rings it.
             Ok(_) if self.gateway().is_revoked(&proof.basis, now) => {
-                self.refuse_revoked(now, &asked, &Purpose::Socket(Box::new(wish)));
+                self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));
             }
-            Ok((protocol, counted, memberships)) => {
-                let reply = Reply::switching(&wish.accept, protocol.as_deref());
+            Ok((reply, counted, memberships)) => {
                 let renewable = wish.service.realms().any(|realm| realm.renewal.is_some());
                 let (reply, registration) = if renewable {
                     let gateway = self.gateway();
@@ -402,7 +465,7 @@ impl Connection {
                     registration,
                     revocations,
                 };
-                self.serve(now, asked.request, wish.service, proof, held);
+                self.serve(now, asked.request, wish.service, &wish.place.path, proof, held);
             }
         }
     }
@@ -427,7 +490,7 @@ impl Connection {
         let asked = &checking.asked;
         // Who fails at a further factor begins anew, whatever that factor's challenge would say.
         let (realm, begins_anew) = match &checking.purpose {
-            Purpose::Socket(wished) => (&wished.service.realm, wished.passed.is_some()),
+            Purpose::Service(wished) => (&wished.service.realm, wished.passed.is_some()),
             Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_) => (&asked.realm, false),
         };
         let Some(realm) = realm else {
@@ -446,11 +509,16 @@ impl Connection {
     }
 
     /// Compares what the service requires with what was granted.
-    fn authorize(&self, now: Now, service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
+    fn authorize(&self, now: Now, wish: &Wished, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
+        let service = &wish.service;
         let Some(realm) = &service.realm else {
             return Ok(());
         };
-        let Some(reason) = service.lacks(grant) else {
+        let needed = match &wish.goal {
+            Goal::Socket { .. } => acl::to_connect(service.kind),
+            Goal::Read => acl::to_read(service.kind),
+        };
+        let Some(reason) = service.lacks(grant, needed) else {
             return Ok(());
         };
         // An anonymous client may log in and come back: it is asked to.

@@ -8,6 +8,7 @@ use super::check::Purpose;
 use super::{Connection, State};
 use crate::auth::challenge::BearerError;
 use crate::auth::grant::Grant;
+use crate::authz::acl;
 use crate::gateway::Proof;
 use crate::http::{Reply, Status};
 use crate::reason::Reason;
@@ -16,26 +17,28 @@ use crate::time::Now;
 use crate::ws::Close;
 
 impl Connection {
-    /// Judges what `proof` is worth at `service` by the rules that the connection holds now.
+    /// Judges what `proof` is worth at `service`, or at the data point that it reads there, by the rules that the connection holds now.
     ///
     /// # Errors
     /// Why a new handshake with the same credentials would be refused.
     pub(super) fn review(
         &self,
-        service: &Service,
+        (service, point): (&Service, Option<&str>),
         proof: &Proof,
         now: Now,
     ) -> Result<(Arc<Service>, Grant), Reason> {
         let found = self.rules.service(self.peer.server, &service.name);
         let found = found.ok_or(Reason::NoRoute)?;
-        if found.kind != service.kind {
+        // A point that is found elsewhere by now is still the same.
+        let has_point = point.is_none_or(|point| found.points.values().any(|name| **name == *point));
+        if found.kind != service.kind || !has_point {
             return Err(Reason::NoRoute);
         }
         if !found.enabled {
             return Err(Reason::Disabled);
         }
         let grant = proof.basis.renew(found.realms(), &proof.grant, now)?;
-        match found.lacks(&grant) {
+        match found.lacks(&grant, acl::to_connect(found.kind)) {
             Some(reason) => Err(reason),
             None => Ok((Arc::clone(found), grant)),
         }
@@ -48,7 +51,7 @@ impl Connection {
                 let reply = self.login_failed(submission);
                 return self.answer(now, asked, reply, Reason::Revoked);
             }
-            Purpose::Socket(wished) => wished.realm(),
+            Purpose::Service(wished) => wished.realm(),
             Purpose::Ticket(_) | Purpose::Renewal(_) => asked.realm.as_ref(),
         };
         let Some(realm) = realm else {

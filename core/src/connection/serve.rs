@@ -36,6 +36,8 @@ pub(super) struct Serving {
 struct Socket {
     service: Box<dyn Service>,
     rules: Arc<ServiceRules>,
+    /// The name of the data point that it reads.
+    point: Option<Box<str>>,
     /// Who it serves, and what that rests on.
     proof: Proof,
     request: RequestId,
@@ -90,9 +92,9 @@ impl Serving {
         !self.session.is_blocked()
     }
 
-    /// Returns the rules of the service.
-    pub(super) fn service(&self) -> &ServiceRules {
-        &self.socket.rules
+    /// Returns the rules of the service, and the data point that it reads, if it reads one.
+    pub(super) fn service(&self) -> (&ServiceRules, Option<&str>) {
+        (&self.socket.rules, self.socket.point.as_deref())
     }
 
     /// Returns what the socket was told since the last time.
@@ -136,6 +138,7 @@ impl Socket {
         let mut context = Context {
             now,
             grant: &self.proof.grant,
+            rules: &self.rules,
             legs,
             sent: &mut self.sent,
             close: &mut close,
@@ -167,17 +170,22 @@ impl Ends {
         authorized: &[(Arc<str>, Now)],
         renewed: Option<Deadline>,
     ) -> Self {
-        let session_timeout = rules.realms().filter_map(|realm| realm.session_timeout).min();
-        // Under a session the time counts from its login, not from the upgrade.
+        // Under a session the time counts from its login, else from the upgrade.
+        let logged_in = |realm: &Arc<Realm>| proof.sessions.iter().any(|session| session.is_of(&realm.name));
+        let elsewhere = rules.realms().filter(|realm| !logged_in(realm));
+        let timeouts = elsewhere.filter_map(|realm| realm.session_timeout);
         let by_login = proof.sessions.iter().map(|session| session.ends());
-        let by_login = by_login.chain(renewed).reduce(Deadline::or);
+        let by_session = by_login
+            .chain(renewed)
+            .chain(timeouts.map(|timeout| Deadline::after(timeout, opened)))
+            .reduce(Deadline::or);
         let by_realm = |realm: &Arc<Realm>| {
             let (_, passed) = authorized.iter().find(|(name, _)| *name == realm.name)?;
             Some(Deadline::after(realm.authorization_timeout?, *passed))
         };
         Self {
             token: proof.grant.expires,
-            session: by_login.or_else(|| session_timeout.map(|by| Deadline::after(by, opened))),
+            session: by_session,
             authorization: rules.realms().filter_map(by_realm).reduce(Deadline::or),
         }
     }
@@ -217,6 +225,7 @@ impl Connection {
         now: Now,
         request: RequestId,
         rules: Arc<ServiceRules>,
+        path: &str,
         proof: Proof,
         held: Held,
     ) {
@@ -230,10 +239,14 @@ impl Connection {
             self.timers.set(Timer::Idle, now.at.after(idle));
         }
         self.timers.set(Timer::Ping, now.at.after(rules.ping_interval));
+        let point = rules.points.get(path).map(|name| Box::from(&**name));
         let session = Session::new(self.rules.limits.message_bytes);
         let mut socket = Socket {
-            service: self.gateway().service(&rules, &proof.grant),
+            service: self
+                .gateway()
+                .service(&rules, &proof.grant, path, &self.admission),
             rules,
+            point,
             proof,
             request,
             opened: now,
@@ -382,7 +395,7 @@ impl Connection {
             return;
         }
         let State::Serving(serving) = &mut self.state else {
-            return;
+            return self.keeper_event(now, leg, event);
         };
         let close = serving.socket.call(now, &mut self.legs, |service, context| {
             service.leg(context, leg, event)
@@ -428,7 +441,24 @@ impl Connection {
             return self.end_socket(now, close);
         }
         if draining {
-            self.end_socket(now, Close::ShuttingDown);
+            return self.end_socket(now, Close::ShuttingDown);
+        }
+        self.tell_service(now);
+    }
+
+    /// Lets the service send what others have left for it.
+    fn tell_service(&mut self, now: Now) {
+        let State::Serving(serving) = &mut self.state else {
+            return;
+        };
+        let socket = &mut serving.socket;
+        let before = socket.sent.messages;
+        let close = socket.call(now, &mut self.legs, |service, context| service.rung(context));
+        if socket.sent.messages > before {
+            socket.used = now.at;
+        }
+        if let Some(close) = close {
+            self.end_socket(now, close);
         }
     }
 

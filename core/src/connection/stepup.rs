@@ -38,7 +38,7 @@ impl Connection {
         }
     }
 
-    /// Adds what the last factor grants to what the ones before did. Refuses with the first realm's
+    /// Adds what the last factor proves to what the ones before did. Refuses with the first realm's
     /// challenge who is not the same, and with the next realm's who has more to prove.
     pub(super) fn join_factors(
         &self,
@@ -59,12 +59,11 @@ impl Connection {
                 None => (Reply::closing(Status::InternalServerError), Reason::Internal),
             }
         };
+        let grant = &proof.grant;
         let (index, proof) = match passed {
             None => (0, proof),
             // This realm knows nobody of the name that is to be proven once more.
-            Some(passed)
-                if proof.grant.is_anonymous() || passed.proof.grant.subject() != proof.grant.subject() =>
-            {
+            Some(passed) if grant.is_anonymous() || passed.proof.grant.subject() != grant.subject() => {
                 return Err(again(Reason::UnknownUser, None));
             }
             Some(passed) => (passed.next, passed.proof.join(proof)),
@@ -75,6 +74,7 @@ impl Connection {
                 Some(expires) if index > 0 && expires.is_due(now) => {
                     Err(again(Reason::Expired, Some("token expired")))
                 }
+                Some(_) | None if proof.session_is_over(now) => Err(again(Reason::Revoked, None)),
                 Some(_) | None => Ok(proof),
             };
         };

@@ -2,6 +2,7 @@
 
 mod admission;
 mod meters;
+mod outside;
 mod proof;
 mod reload;
 mod renewals;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use admission::Admission;
 pub(crate) use meters::CONTENT_TYPE as METRICS_TYPE;
+pub(crate) use outside::{Asked, Errand, Outside, Waiting};
 pub(crate) use proof::{Proof, Redeemed};
 pub(crate) use renewals::{Order, Registration, Renewals, Renewed};
 pub(crate) use sessions::{Ended, Membership, Session, Sessions};
@@ -30,13 +32,15 @@ pub(crate) use tickets::{Bound, NoTicket, Place, Tickets};
 
 use crate::auth::grant::Grant;
 use crate::auth::nonces::Nonces;
+use crate::auth::verdicts::Verdicts;
 use crate::bell::Bells;
 use crate::budget::{Memory, Slots};
 use crate::config::{Config, ConfigErrors, ServiceKind};
 use crate::entropy::{Entropy, Seed};
+use crate::hub::Hub;
 use crate::note::Note;
 use crate::rules::{self, Rules};
-use crate::service::{Echo, Service, ServiceFactory};
+use crate::service::{Echo, Points, Service, ServiceFactory};
 use crate::time::Now;
 
 /// Descriptors that a process needs beside its connections: listeners, log, files that are read.
@@ -45,6 +49,9 @@ const DESCRIPTORS_BESIDE: u64 = 64;
 /// Connections to the admin listener beyond the limit: who floods the gateway is not to keep its
 /// operator out.
 const ADMIN_RESERVE: usize = 16;
+/// Fewer connections than this are worth a warning even where nobody asked for more: a browser opens
+/// several, and the usual limit of 1,024 descriptors is soon reached.
+const FEW_CONNECTIONS: usize = 1_000;
 
 /// What the runtime tells of itself and its machine.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +88,8 @@ pub struct Stats {
     pub jobs_running: usize,
     /// Heavy jobs that wait for their turn.
     pub jobs_waiting: usize,
+    /// Checks that wait for an answer from elsewhere.
+    pub asking: usize,
     /// Bytes of `messageMemory` that are not claimed.
     pub message_memory_free: usize,
 }
@@ -108,9 +117,12 @@ pub struct Gateway {
     renewals: Arc<Renewals>,
     meters: meters::Meters,
     nonces: Nonces,
+    verdicts: Verdicts,
+    outside: Arc<Outside>,
     /// Connections that were closed for want of a PROXY header since the last look.
     unproxied: AtomicU64,
     step_ups: stepups::StepUps,
+    hub: Hub,
     draining: AtomicBool,
 }
 
@@ -129,7 +141,7 @@ impl Gateway {
     /// # Errors
     /// Everything that is wrong in the files that the configuration names, each with its place.
     pub fn new(config: Config, seed: Seed, capacity: Capacity) -> Result<Arc<Self>, ConfigErrors> {
-        let mut rules = rules::build(&config)?;
+        let mut rules = rules::build(&config, &[])?;
         let warnings = std::mem::take(&mut rules.warnings);
         let limits = &rules.limits;
         Ok(Arc::new(Self {
@@ -150,8 +162,11 @@ impl Gateway {
             renewals: Arc::default(),
             meters: meters::Meters::default(),
             nonces: Nonces::default(),
+            verdicts: Verdicts::default(),
+            outside: Arc::default(),
             unproxied: AtomicU64::new(0),
             step_ups: stepups::StepUps::default(),
+            hub: Hub::default(),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -186,15 +201,18 @@ impl Gateway {
             .collect()
     }
 
-    /// Lowers the connection limit to what `descriptors` allow, and says so. To be called once,
-    /// before the first accept, with the soft limit after it was raised.
+    /// Lowers the connection limit to what `descriptors` allow. Says so if the configuration asked for
+    /// more, or if what is left is little. To be called once, before the first accept, with the soft
+    /// limit after it was raised.
     pub fn fit_descriptors(&self, descriptors: u64) -> Option<Note> {
         let each = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
         let fit = descriptors.saturating_sub(DESCRIPTORS_BESIDE) / each;
         let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
-        let wanted = self.connection_limit(&self.rules());
+        let rules = self.rules();
+        let wanted = self.connection_limit(&rules);
         self.connections_that_fit.store(fit, Ordering::Relaxed);
-        (wanted > fit).then(|| Note::Warning {
+        let matters = rules.limits.connections.is_some() || fit < FEW_CONNECTIONS;
+        (wanted > fit && matters).then(|| Note::Warning {
             message: format!(
                 "limits.connections is {fit} instead of {wanted}: {descriptors} descriptors are allowed and \
                  each connection takes {each}; raise the hard limit of open files (ulimit -Hn) or lower \
@@ -252,6 +270,7 @@ impl Gateway {
             sockets: self.sockets.open(),
             jobs_running,
             jobs_waiting,
+            asking: self.outside.waiting(),
             message_memory_free: self.memory.free(),
         }
     }
@@ -273,8 +292,20 @@ impl Gateway {
         &self.nonces
     }
 
+    pub(crate) const fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
+    pub(crate) const fn outside(&self) -> &Arc<Outside> {
+        &self.outside
+    }
+
     pub(crate) const fn step_ups(&self) -> &stepups::StepUps {
         &self.step_ups
+    }
+
+    pub(crate) const fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     pub(crate) const fn slots(&self) -> &Arc<Slots> {
@@ -305,8 +336,14 @@ impl Gateway {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Makes the service of one socket.
-    pub(crate) fn service(&self, rules: &rules::Service, grant: &Grant) -> Box<dyn Service> {
+    /// Makes the service of one socket, which was asked for at `path`.
+    pub(crate) fn service(
+        &self,
+        rules: &Arc<rules::Service>,
+        grant: &Grant,
+        path: &str,
+        admission: &Admission,
+    ) -> Box<dyn Service> {
         let factory = {
             let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
             services.get(&*rules.name).map(Arc::clone)
@@ -314,6 +351,12 @@ impl Gateway {
         match (factory, rules.kind) {
             (Some(factory), _) => factory(grant),
             (None, ServiceKind::Echo) => Box::new(Echo),
+            (None, ServiceKind::Points) => {
+                let point = rules.points.get(path);
+                let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));
+                let limit = self.rules().limits.message_bytes;
+                Box::new(Points::new(reader, limit))
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a check has found out: a grant, what it rests on, and the session that it came by.
+//! What a check has found out: a grant, what it rests on, and the sessions that it came by.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::auth::realm::Realm;
 use crate::reason::Reason;
 use crate::time::Now;
 
-/// A grant with what it depends on.
+/// A grant with what it depends on. [`Proof::join`] makes one of several.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proof {
     pub(crate) grant: Grant,
     pub(crate) basis: Basis,
-    /// The sessions that end it, if it came by one, directly or by a ticket: at most one a factor.
+    /// The sessions that end it: one for each factor that came by one, directly or by a ticket.
     pub(crate) sessions: Vec<Arc<Session>>,
 }
 
@@ -30,7 +30,7 @@ impl Proof {
         }
     }
 
-    /// Adds what a further factor has found out.
+    /// Adds what a further factor proves: the rights of both, and all that ends either.
     #[must_use]
     pub(crate) fn join(mut self, next: Self) -> Self {
         self.sessions.extend(next.sessions);
@@ -51,6 +51,11 @@ impl Proof {
         }
     }
 
+    /// Says whether one of its sessions is over.
+    pub(crate) fn session_is_over(&self, now: Now) -> bool {
+        self.sessions.iter().any(|session| session.is_over(now))
+    }
+
     /// Judges again what was granted earlier: by the clocks, by the session, and by the files of
     /// `realm`.
     ///
@@ -58,7 +63,7 @@ impl Proof {
     /// Why it is worth nothing any more.
     pub(super) fn renew(&self, realm: &Arc<Realm>, now: Now) -> Result<Self, Reason> {
         let over = self.grant.expires.is_some_and(|expires| expires.is_due(now));
-        if over || self.sessions.iter().any(|session| session.is_over(now)) {
+        if over || self.session_is_over(now) {
             return Err(Reason::Expired);
         }
         let renewed = self.basis.renew([realm], &self.grant, now);

@@ -1,7 +1,10 @@
 //! From the configuration to the rules: files are parsed, names resolved, every fault collected.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use rustls::ClientConfig;
 
 use super::{Route, Rules, Server, Service, Target};
 use crate::auth::algorithm::Algorithm;
@@ -11,7 +14,8 @@ use crate::auth::ephemeral::EphemeralModule;
 use crate::auth::groupfile::Groups;
 use crate::auth::jwk::KeySet;
 use crate::auth::jwt;
-use crate::auth::realm::{JwtModule, Module, Realm, UsersModule};
+use crate::auth::realm::{JwtModule, Keys, Module, Realm, UsersModule};
+use crate::auth::remote::RemoteKeys;
 use crate::auth::userfile::{LineError, UserFile};
 use crate::authz::acl::Acl;
 use crate::config;
@@ -22,16 +26,20 @@ use crate::config::{
 use crate::http::{HostPattern, OriginPattern, Status};
 use crate::tls;
 
-/// Builds the rules that `config` describes.
+/// Builds the rules that `config` describes. Key sets that were fetched for the rules `before` these
+/// are taken over.
 ///
 /// # Errors
 /// Everything that is wrong in the files that it names, with file and line.
-pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
+pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules, ConfigErrors> {
     let mut builder = Builder {
         config,
         errors: Vec::new(),
         warnings: Vec::new(),
         groups: BTreeSet::new(),
+        remote: before.to_vec(),
+        used: Vec::new(),
+        trusted: BTreeMap::new(),
     };
     let realms: BTreeMap<&str, Arc<Realm>> = config
         .realms
@@ -53,7 +61,12 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
     let admin = config.admin.as_ref();
     servers.extend(admin.and_then(|admin| builder.admin(admin)));
     let revocations = builder.listed(admin.and_then(|admin| admin.revocations.as_ref()));
-    let Builder { errors, warnings, .. } = builder;
+    let Builder {
+        errors,
+        warnings,
+        used: remote_keys,
+        ..
+    } = builder;
     match ConfigErrors::from_vec(errors) {
         Some(errors) => Err(errors),
         None => Ok(Rules {
@@ -64,6 +77,7 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
             drain_grace: config.drain_grace,
             revocations: Arc::new(revocations),
             realms: config.realms.keys().cloned().collect(),
+            remote_keys,
             warnings,
         }),
     }
@@ -71,10 +85,30 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
 
 pub(super) struct Builder<'c> {
     pub(super) config: &'c Config,
-    errors: Vec<ConfigError>,
+    pub(super) errors: Vec<ConfigError>,
     pub(super) warnings: Vec<String>,
     /// The names of all groups of all group files: roles that exist.
     groups: BTreeSet<String>,
+    /// Key sets of issuers that were fetched already.
+    pub(super) remote: Vec<Arc<RemoteKeys>>,
+    /// Those that these rules use.
+    pub(super) used: Vec<Arc<RemoteKeys>>,
+    /// Settings of TLS clients by the file whose certificates they trust.
+    pub(super) trusted: BTreeMap<PathBuf, Arc<ClientConfig>>,
+}
+
+pub(super) const fn claims_mode(mode: ClaimsMode) -> jwt::ClaimsMode {
+    match mode {
+        ClaimsMode::Any => jwt::ClaimsMode::Any,
+        ClaimsMode::All => jwt::ClaimsMode::All,
+    }
+}
+
+pub(super) fn named(algorithms: &[&str]) -> Vec<Algorithm> {
+    algorithms
+        .iter()
+        .filter_map(|name| Algorithm::from_name(name).ok())
+        .collect()
 }
 
 impl<'c> Builder<'c> {
@@ -138,6 +172,9 @@ impl<'c> Builder<'c> {
                     let built = match &module.kind {
                         ModuleKind::Users(users) => Module::Users(self.users(realm, users)),
                         ModuleKind::Jwt(jwt) => Module::Jwt(self.jwt(jwt)?),
+                        ModuleKind::Introspection(module) => {
+                            Module::Introspection(Arc::new(self.introspection(module)?))
+                        }
                         ModuleKind::Ephemeral(ephemeral) => Module::Ephemeral(self.ephemeral(ephemeral)),
                     };
                     Some((module.success, built))
@@ -201,6 +238,11 @@ impl<'c> Builder<'c> {
             Verification::PublicKey { algorithm, key } => self.one_key(key, algorithm, KeySet::from_pem),
             Verification::Secret { algorithm, key } => self.one_key(key, algorithm, KeySet::from_secret),
             Verification::Jwks { keys } => self.key_set(keys, &jwt.algorithms),
+            Verification::RemoteJwks {
+                endpoint,
+                refresh,
+                refetch_interval,
+            } => self.remote_keys(endpoint, &jwt.algorithms, (*refresh, *refetch_interval)),
         }?;
         Some(JwtModule {
             keys,
@@ -211,10 +253,7 @@ impl<'c> Builder<'c> {
                 require_expiry: jwt.require_expiry,
                 token_type: jwt.token_type.clone(),
                 claims: jwt.claims.clone(),
-                claims_mode: match jwt.claims_mode {
-                    ClaimsMode::Any => jwt::ClaimsMode::Any,
-                    ClaimsMode::All => jwt::ClaimsMode::All,
-                },
+                claims_mode: claims_mode(jwt.claims_mode),
                 roles: jwt.roles.clone(),
             },
         })
@@ -225,27 +264,25 @@ impl<'c> Builder<'c> {
         file: &FileRef,
         algorithm: &str,
         read: impl FnOnce(Algorithm, &[u8]) -> Result<KeySet, E>,
-    ) -> Option<KeySet> {
+    ) -> Option<Keys> {
         let algorithm = Algorithm::from_name(algorithm)
             .map_err(|error| self.fault(file, None, error))
             .ok()?;
         read(algorithm, self.bytes(file))
             .map_err(|error| self.fault(file, None, error))
             .ok()
+            .map(|keys| Keys::Fixed(Arc::new(keys)))
     }
 
-    fn key_set(&mut self, file: &FileRef, algorithms: &[&str]) -> Option<KeySet> {
-        let algorithms: Vec<_> = algorithms
-            .iter()
-            .filter_map(|name| Algorithm::from_name(name).ok())
-            .collect();
+    fn key_set(&mut self, file: &FileRef, algorithms: &[&str]) -> Option<Keys> {
+        let algorithms = named(algorithms);
         let (keys, skipped) = KeySet::from_jwks(self.bytes(file), &algorithms)
             .map_err(|error| self.fault(file, None, error))
             .ok()?;
         for key in skipped {
             self.warnings.push(format!("{}: {key}", file.path.display()));
         }
-        Some(keys)
+        Some(Keys::Fixed(Arc::new(keys)))
     }
 
     fn service(&mut self, service: &config::Service, realms: &BTreeMap<&str, Arc<Realm>>) -> Service {
@@ -260,6 +297,11 @@ impl<'c> Builder<'c> {
         Service {
             name: service.name.as_str().into(),
             kind: service.kind,
+            points: service
+                .endpoints
+                .iter()
+                .map(|(path, name)| (path.clone(), name.as_str().into()))
+                .collect(),
             realm: realms.next(),
             further: realms.collect(),
             step_up_lifetime: service.step_up_lifetime,

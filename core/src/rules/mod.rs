@@ -4,6 +4,7 @@
 mod admin;
 mod build;
 mod realm_path;
+mod remote;
 mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +21,10 @@ pub(crate) use route::Found;
 
 use crate::auth::grant::Grant;
 use crate::auth::realm::Realm;
+use crate::auth::remote::RemoteKeys;
 use crate::auth::revoked::Listed;
-use crate::authz::acl::{self, Acl};
-use crate::config::{self, Carrier, Limits, Network, Page, ServiceKind};
+use crate::authz::acl::Acl;
+use crate::config::{self, Carrier, Entitlement, Limits, Network, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
 use crate::reason::Reason;
 
@@ -39,6 +41,8 @@ pub(crate) struct Rules {
     pub(crate) revocations: Arc<Listed>,
     /// The names of all realms.
     realms: BTreeSet<String>,
+    /// The key sets that are fetched from their issuers.
+    pub(crate) remote_keys: Vec<Arc<RemoteKeys>>,
     /// What was left out while the rules were built, for the log.
     pub(crate) warnings: Vec<String>,
 }
@@ -87,6 +91,8 @@ pub(crate) enum Target {
 pub(crate) struct Service {
     pub(crate) name: Arc<str>,
     pub(crate) kind: ServiceKind,
+    /// The data points of a points service, by canonical path.
+    pub(crate) points: BTreeMap<String, Arc<str>>,
     /// Who judges credentials; `None` for a public service.
     pub(crate) realm: Option<Arc<Realm>>,
     /// The realms of further factors, in order.
@@ -170,14 +176,14 @@ impl Service {
         self.realms().nth(index)
     }
 
-    /// Returns what `grant` lacks to open a socket here; `None` if it is enough.
-    pub(crate) fn lacks(&self, grant: &Grant) -> Option<Reason> {
+    /// Returns what `grant` lacks where it needs these entitlements; `None` if it is enough.
+    pub(crate) fn lacks(&self, grant: &Grant, needed: &[Entitlement]) -> Option<Reason> {
         self.realm.as_ref()?;
         let has_roles = self.require_roles.iter().all(|role| grant.roles.contains(role));
         if !has_roles {
             return Some(Reason::MissingRole);
         }
-        let entitled = acl::to_connect(self.kind)
+        let entitled = needed
             .iter()
             .all(|entitlement| self.acl.holds(&grant.roles, *entitlement));
         if !entitled {

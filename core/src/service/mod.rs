@@ -1,14 +1,18 @@
 //! What stands behind the door: a service is one file behind [`Service`].
 
 mod echo;
+mod points;
 
 use std::fmt;
 
 pub(crate) use echo::Echo;
+pub(crate) use points::{Points, UNWRITTEN};
 
 use crate::auth::grant::Grant;
-use crate::leg::{Break, ClientTls, Destination, DialError, Leg, Opened, TlsInfo};
+pub use crate::leg::LegEvent;
+use crate::leg::{ClientTls, Destination, Leg};
 use crate::legs::Legs;
+use crate::rules;
 use crate::time::Now;
 use crate::ws::{self, Close, Message};
 
@@ -24,6 +28,13 @@ pub trait Service: Send + Sync {
     /// A whole message arrived.
     fn message(&mut self, context: &mut Context<'_>, message: Message);
 
+    /// The connection goes on, perhaps because somebody has rung its bell or the client has taken what
+    /// waited for it: time to send what others have left. Called at every step, so nothing to do must
+    /// cost nothing.
+    fn rung(&mut self, context: &mut Context<'_>) {
+        let _ = context;
+    }
+
     /// Something happened on a leg that the service has dialed.
     fn leg(&mut self, context: &mut Context<'_>, leg: Leg, event: LegEvent<'_>) {
         let _ = (context, leg, event);
@@ -33,27 +44,12 @@ pub trait Service: Send + Sync {
 /// Makes the service of one socket; called once per grant.
 pub type ServiceFactory = dyn Fn(&Grant) -> Box<dyn Service> + Send + Sync;
 
-/// What can happen on a leg other than the client's.
-#[derive(Debug)]
-pub enum LegEvent<'a> {
-    /// It is open.
-    Opened(Opened),
-    /// It could not be opened.
-    Failed(DialError),
-    /// TLS that was asked for on the open leg is in place.
-    Secured(TlsInfo),
-    /// Bytes arrived.
-    Data(&'a [u8]),
-    /// The peer has ended its stream; for a file: everything was read.
-    Eof,
-    /// It is gone in both directions.
-    Broken(Break),
-}
-
 /// What a service may do, lent for the time of one call.
 pub struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) grant: &'a Grant,
+    /// The service by the rules of now: a reload may change them under an open socket.
+    pub(crate) rules: &'a rules::Service,
     pub(crate) legs: &'a mut Legs,
     pub(crate) sent: &'a mut Tally,
     pub(crate) close: &'a mut Option<Close>,

@@ -41,6 +41,8 @@ pub enum Close {
     SubjectChanged,
     /// 3003 `access changed`.
     AccessChanged,
+    /// 3003 `not allowed to write`.
+    NotAllowedToWrite,
     /// 1001 `server shutting down`.
     ShuttingDown,
     /// 1001 `idle`.
@@ -51,7 +53,7 @@ pub enum Close {
     TooBig,
     /// 1002 `protocol error`.
     Protocol,
-    /// 1007, for text that is not UTF-8.
+    /// 1007, for text that is not UTF-8, or not what the service reads.
     NotText,
     /// 1003, for a kind of message that the service does not take.
     Unsupported,
@@ -66,7 +68,11 @@ impl Close {
     pub const fn code(self) -> u16 {
         match self {
             Self::TokenExpired | Self::SessionTimeout | Self::AuthorizationTimeout => 3000,
-            Self::LoggedOut | Self::Revoked | Self::AccessChanged | Self::SubjectChanged => 3003,
+            Self::LoggedOut
+            | Self::Revoked
+            | Self::AccessChanged
+            | Self::SubjectChanged
+            | Self::NotAllowedToWrite => 3003,
             Self::ShuttingDown | Self::Idle => 1001,
             Self::SlowConsumer => 1013,
             Self::TooBig => 1009,
@@ -88,6 +94,7 @@ impl Close {
             Self::AccessChanged => "access changed",
             Self::AuthorizationTimeout => "authorization timeout",
             Self::SubjectChanged => "subject changed",
+            Self::NotAllowedToWrite => "not allowed to write",
             Self::ShuttingDown => "server shutting down",
             Self::Idle => "idle",
             Self::SlowConsumer => "slow consumer",

@@ -15,12 +15,17 @@ pub mod explain;
 pub mod factors;
 pub mod form;
 pub mod head;
+pub mod introspection;
+pub mod issued_factors;
 pub mod jws;
+pub mod keyset;
 pub mod legs;
 pub mod lifetime;
 pub mod limits;
 pub mod log;
+pub mod matrix;
 pub mod origin;
+pub mod points;
 pub mod policy;
 pub mod proxied;
 pub mod reload;
@@ -29,6 +34,7 @@ pub mod route;
 pub mod same;
 pub mod schemes;
 pub mod session;
+pub mod short;
 pub mod throttle;
 pub mod ticket;
 pub mod tls;
@@ -100,14 +106,12 @@ macro_rules! rows {
                 e03_the_log_tells_reasons_apart,
             ],
             carriers: [
-                m21_each_carrier_alone_is_granted,
                 m21_another_carrier_counts_as_none,
                 m21_the_services_carriers_replace_the_realms,
                 r03_two_explicit_carriers_are_400,
                 r03_the_same_token_twice_may_be_allowed,
-                r03_no_fallback_to_the_cookie,
-                r03_the_same_carrier_twice_is_400,
-                r03_an_empty_value_is_absent,
+                r03_the_same_carrier_twice_however_it_is_written_is_400,
+                r03_a_parameter_without_a_value_is_absent,
                 m29_names_in_the_query_are_decoded,
                 r10_a_query_token_is_answered_without_traces,
                 m30_the_pair_form_never_echoes_the_token,
@@ -124,6 +128,7 @@ macro_rules! rows {
             ],
             demo: [
                 demo_printed_credentials_work,
+                demo_points_are_read_and_set,
                 r17_the_page_is_hardened,
                 r17_pages_take_get_and_head,
             ],
@@ -234,6 +239,30 @@ macro_rules! rows {
                 r02_dribbling_does_not_extend_the_head_timeout,
                 r07_kept_connection_ends_silently_when_unused,
             ],
+            introspection: [
+                e09_active_tokens_are_granted_and_others_are_not,
+                e09_the_question_is_a_form_with_the_clients_own_credentials,
+                e09_audience_issuer_times_and_claims_are_judged,
+                e09_what_is_not_asked_about,
+                m31_a_repeated_token_is_asked_about_once,
+                m31_nothing_is_remembered_if_the_file_says_so,
+                m31_answers_end_and_bad_ones_sooner,
+                m31_two_hundred_handshakes_make_one_call,
+                m31_the_answer_outlives_who_asked_first,
+                e09_a_verifier_that_fails_is_503_and_recovers,
+                e09_a_dead_verifier_touches_no_open_socket,
+                e09_too_many_questions_are_503,
+                e09_over_tls_with_the_authorities_of_the_file,
+                e09_mistakes_do_not_load,
+            ],
+            issued_factors: [
+                r06_a_session_is_a_factor,
+                r06_every_session_ends_the_socket,
+                r06_a_session_that_ended_meanwhile_begins_anew,
+                r06_a_dead_session_or_ticket_begins_anew,
+                r06_a_ticket_is_a_factor,
+                r06_a_session_does_not_hide_another_realms_timeout,
+            ],
             jws: [
                 m14_every_algorithm_verifies,
                 m14_a_key_verifies_its_algorithm_alone,
@@ -242,6 +271,16 @@ macro_rules! rows {
                 m15_kid_chooses_the_key,
                 r12_without_kid_the_only_key_counts,
                 r12_keys_in_the_token_are_not_used,
+            ],
+            keyset: [
+                e08_keys_are_fetched_at_the_start,
+                e08_an_unknown_kid_fetches_once_in_the_interval,
+                e08_two_hundred_unknown_kids_make_one_fetch,
+                e08_a_failed_fetch_keeps_the_old_keys,
+                e08_without_any_key_503_until_there_is_one,
+                e08_a_reload_fetches_nothing_and_withdrawn_keys_end,
+                e08_cache_control_is_heard_within_limits,
+                e08_mistakes_do_not_load,
             ],
             legs: [
                 legs_dial_write_and_end,
@@ -279,6 +318,65 @@ macro_rules! rows {
                 e17_every_request_is_logged_once,
                 e17_unknown_users_are_told_apart_in_the_log,
             ],
+            matrix: [
+                m21_bearer_alone_is_granted,
+                m21_basic_alone_is_granted,
+                m21_digest_alone_is_granted,
+                m21_custom_alone_is_granted,
+                m21_header_alone_is_granted,
+                m21_query_alone_is_granted,
+                m21_cookie_alone_is_granted,
+                m21_session_alone_is_granted,
+                m21_pair_alone_is_granted,
+                m21_single_alone_is_granted,
+                m21_ticket_alone_is_granted,
+                r03_bearer_bad_is_401,
+                r03_basic_bad_is_401,
+                r03_digest_bad_is_401,
+                r03_custom_bad_is_401,
+                r03_header_bad_is_401,
+                r03_query_bad_is_401,
+                r03_cookie_bad_is_401,
+                r03_session_bad_is_401,
+                r03_pair_bad_is_401,
+                r03_single_bad_is_401,
+                r03_ticket_bad_is_401,
+                r03_authorization_empty_is_absent,
+                r03_header_empty_is_absent,
+                r03_query_empty_is_absent,
+                r03_cookie_empty_is_absent,
+                r03_session_empty_is_absent,
+                r03_ticket_empty_is_absent,
+                r03_bearer_duplicated_is_400,
+                r03_basic_duplicated_is_400,
+                r03_digest_duplicated_is_400,
+                r03_custom_duplicated_is_400,
+                r03_header_duplicated_is_400,
+                r03_query_duplicated_is_400,
+                r03_cookie_duplicated_is_400,
+                r03_session_duplicated_is_400,
+                r03_pair_duplicated_is_400,
+                r03_single_duplicated_is_400,
+                r03_ticket_duplicated_is_400,
+                r03_two_schemes_in_authorization_are_400,
+                r03_both_subprotocol_forms_are_400,
+                r03_bearer_beside_another_explicit_one_is_400,
+                r03_basic_beside_another_explicit_one_is_400,
+                r03_digest_beside_another_explicit_one_is_400,
+                r03_custom_beside_another_explicit_one_is_400,
+                r03_header_beside_another_explicit_one_is_400,
+                r03_query_beside_another_explicit_one_is_400,
+                r03_pair_beside_another_explicit_one_is_400,
+                r03_single_beside_another_explicit_one_is_400,
+                r03_ticket_beside_another_explicit_one_is_400,
+                r03_bearer_decides_alone_beside_ambient_ones,
+                r03_custom_decides_alone_beside_ambient_ones,
+                r03_header_decides_alone_beside_ambient_ones,
+                r03_query_decides_alone_beside_ambient_ones,
+                r03_pair_decides_alone_beside_ambient_ones,
+                r03_single_decides_alone_beside_ambient_ones,
+                r03_ticket_decides_alone_beside_ambient_ones,
+            ],
             origin: [
                 m32_a_foreign_origin_is_403,
                 r11_the_listed_origin_passes,
@@ -291,6 +389,27 @@ macro_rules! rows {
                 r11_null_passes_only_where_listed,
                 e11_a_star_is_one_label,
                 r11_ambient_credentials_need_a_list,
+            ],
+            points: [
+                m16_a_get_reads_the_last_value,
+                m16_refusals_of_a_get_are_those_of_an_upgrade,
+                m16_other_methods_are_405,
+                m16_half_an_upgrade_is_a_get,
+                r11_a_get_is_for_pages_that_are_allowed,
+                r11_a_cookie_reads_without_origin,
+                r17_values_are_hardened,
+                points_every_reader_is_told_of_every_write,
+                points_the_server_stamps_the_time,
+                points_without_the_entitlement_a_write_is_3003,
+                points_what_is_no_value_ends_the_socket,
+                m08_reading_and_following_are_entitlements,
+                points_a_slow_reader_is_told_the_last_value,
+                e16_values_survive_a_reload_by_name,
+                r14_a_reader_that_is_told_is_not_idle,
+                e18_a_get_during_a_shutdown_is_503,
+                b03_an_explanation_of_a_reader_ends_with_the_head,
+                b01_a_ticket_reads_a_value_once,
+                m26_a_get_passes_every_factor,
             ],
             policy: [
                 m25_a_missing_role_is_403,
@@ -360,6 +479,12 @@ macro_rules! rows {
                 r16_an_unused_session_ends,
                 r16_sessions_are_limited,
                 r14_a_session_ends_with_its_user,
+            ],
+            short: [
+                m10_two_servers_in_short_form_work,
+                m16_a_short_form_refuses_what_it_should,
+                m14_hs256_with_a_pem_file_does_not_load,
+                m10_faults_of_the_short_form_have_a_place,
             ],
             throttle: [
                 e14_the_eleventh_failure_is_429,

@@ -4,8 +4,10 @@ mod acl;
 mod checks;
 mod factors;
 mod loading;
+mod login;
 mod model;
 mod shape;
+mod short;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

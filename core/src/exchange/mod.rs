@@ -1,0 +1,88 @@
+//! Conversations with verifiers elsewhere: bytes in, bytes out, one file per protocol.
+//!
+//! An exchange is told what happens on the one leg that was dialed for it, and answers by writing to
+//! that leg, until it has found what it was begun for. It knows neither who asked nor how long that
+//! one waits: whoever runs it drops it, with its leg, when the time is over.
+
+pub(crate) mod http;
+
+use std::fmt;
+
+use crate::leg::{ClientTls, Leg, LegEvent};
+use crate::legs::Legs;
+
+/// The leg of an exchange, lent for one call.
+pub(crate) struct Line<'a> {
+    legs: &'a mut Legs,
+    leg: Leg,
+}
+
+impl fmt::Debug for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Line").field(&self.leg).finish()
+    }
+}
+
+impl<'a> Line<'a> {
+    pub(crate) const fn new(legs: &'a mut Legs, leg: Leg) -> Self {
+        Self { legs, leg }
+    }
+
+    /// Queues bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.legs.write(self.leg, bytes);
+    }
+
+    /// Starts TLS; answered by [`LegEvent::Secured`] or [`LegEvent::Broken`].
+    #[expect(dead_code, reason = "HTTP has no StartTLS; LDAP does")]
+    pub(crate) fn secure(&mut self, tls: ClientTls) {
+        self.legs.secure(self.leg, tls);
+    }
+}
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(crate) enum Talk {
+    /// A request over HTTP.
+    Http(http::Fetch),
+}
+
+/// What an exchange has found.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// The answer to a request over HTTP.
+    Http(http::Reply),
+}
+
+impl Talk {
+    /// Takes in what happened on the leg; some as soon as there is nothing more to find.
+    pub(crate) fn hear(&mut self, line: &mut Line<'_>, event: LegEvent<'_>) -> Option<Result<Said, Fault>> {
+        match self {
+            Self::Http(fetch) => fetch.hear(line, event).map(|ended| ended.map(Said::Http)),
+        }
+    }
+}
+
+/// Why an exchange found nothing. None of them is the client's fault: it is answered 503.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The other side cannot be reached, or it ended the conversation too early.
+    Unreachable,
+    /// What it says is not of the protocol, is larger than what is read of it, or says no.
+    Unusable,
+    /// It did not answer in time.
+    Late,
+    /// Too many are asking it already.
+    Busy,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "it cannot be reached",
+            Self::Unusable => "its answer is of no use",
+            Self::Late => "it did not answer in time",
+            Self::Busy => "too many questions wait for it",
+        })
+    }
+}
