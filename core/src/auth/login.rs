@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
-use super::basis::Basis;
+use super::basis::{Basis, Trail};
 use super::chain::{Chain, ChainVerdict, Outcome};
 use super::ephemeral;
 use super::grant::{Authority, EVERYONE, Grant, Identity};
@@ -50,12 +50,13 @@ impl fmt::Debug for Login {
 }
 
 /// What a successful module brings in when the chain commits.
-struct Passed {
-    module: usize,
-    by: By,
+pub(super) struct Passed {
+    pub(super) module: usize,
+    pub(super) by: By,
 }
 
-enum By {
+/// By what a module was passed.
+pub(super) enum By {
     Password { user: String },
     Token(Box<Verified>),
     Ephemeral(ephemeral::Verified),
@@ -127,7 +128,7 @@ impl Login {
     /// A login with `credential` at `realm`.
     pub(crate) fn new(realm: Arc<Realm>, credential: Credential) -> Self {
         Self {
-            basis: Basis::of(&realm),
+            basis: Basis::default(),
             realm,
             credential,
             next: 0,
@@ -290,51 +291,9 @@ impl Login {
 
     /// Commits every successful module: only now do principal and roles appear.
     fn commit(&mut self, now: Now) -> Grant {
-        let mut grant = Grant {
-            roles: BTreeSet::from([EVERYONE.to_owned()]),
-            claims: Map::new(),
-            ..Grant::default()
-        };
-        for Passed { module, by } in self.passed.drain(..) {
-            let (authority, subject) = match by {
-                By::Password { user } => {
-                    if let Some((_, Module::Users(users))) = self.realm.modules.get(module) {
-                        let roles = users.roles_of(&user);
-                        grant.roles.extend(roles.iter().cloned());
-                        self.basis.add_user(module, users, &user, roles);
-                    }
-                    (Authority::Module(module), Some(user))
-                }
-                By::Token(verified) => {
-                    let verified = *verified;
-                    self.basis.add_credential();
-                    grant.roles.extend(verified.roles);
-                    grant.scopes.extend(verified.scopes);
-                    if grant.claims.is_empty() {
-                        grant.claims = verified.claims;
-                    }
-                    if let Some(expires) = verified.expires {
-                        ends_by(&mut grant, Deadline::at_unix(expires, now));
-                    }
-                    let authority = verified
-                        .issuer
-                        .map_or(Authority::Module(module), Authority::Issuer);
-                    (authority, verified.subject)
-                }
-                By::Ephemeral(verified) => {
-                    self.basis.add_credential();
-                    ends_by(&mut grant, Deadline::at_unix(verified.expires, now));
-                    (Authority::Module(module), Some(verified.subject))
-                }
-            };
-            if grant.identity.is_none() {
-                grant.identity = Some(Identity {
-                    realm: Arc::clone(&self.realm.name),
-                    authority,
-                    subject,
-                });
-            }
-        }
+        let passed = std::mem::take(&mut self.passed);
+        let (grant, trail) = commit(&self.realm, passed, now);
+        self.basis = trail.basis(&self.realm, grant.clone(), &self.credential, now);
         grant
     }
 }
@@ -345,12 +304,58 @@ fn password_key(entropy: &Entropy, hash: &StoredHash, user: &str, password: &Sec
     Key::new(entropy, Kind::Password, &hash.fingerprint(), &credential)
 }
 
-/// Lets the grant end at `deadline`, or earlier if it does already.
-fn ends_by(grant: &mut Grant, deadline: Deadline) {
-    grant.expires = Some(match grant.expires {
-        Some(other) if other.unix <= deadline.unix => other,
-        Some(_) | None => deadline,
-    });
+/// Returns what the modules that were passed grant together, and what that rests on.
+pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Trail) {
+    let mut trail = Trail::new();
+    let mut grant = Grant {
+        roles: BTreeSet::from([EVERYONE.to_owned()]),
+        claims: Map::new(),
+        ..Grant::default()
+    };
+    for Passed { module, by } in passed {
+        let (authority, subject) = match by {
+            By::Password { user } => {
+                if let Some((_, Module::Users(users))) = realm.modules.get(module) {
+                    grant.roles.extend(users.roles_of(&user));
+                    trail.add_user(users, &user);
+                }
+                (Authority::Module(module), Some(user))
+            }
+            By::Token(verified) => {
+                let verified = *verified;
+                trail.add_signed();
+                if let Some((_, Module::Introspection(introspection))) = realm.modules.get(module) {
+                    trail.add_answer(*introspection.id(), verified.claims.clone());
+                }
+                trail.token_ids.extend(verified.jti);
+                grant.roles.extend(verified.roles);
+                grant.scopes.extend(verified.scopes);
+                if grant.claims.is_empty() {
+                    grant.claims = verified.claims;
+                }
+                if let Some(expires) = verified.expires {
+                    grant.ends_by(Deadline::at_unix(expires, now));
+                }
+                let authority = verified
+                    .issuer
+                    .map_or(Authority::Module(module), Authority::Issuer);
+                (authority, verified.subject)
+            }
+            By::Ephemeral(verified) => {
+                trail.add_signed();
+                grant.ends_by(Deadline::at_unix(verified.expires, now));
+                (Authority::Module(module), Some(verified.subject))
+            }
+        };
+        if grant.identity.is_none() {
+            grant.identity = Some(Identity {
+                realm: Arc::clone(&realm.name),
+                authority,
+                subject,
+            });
+        }
+    }
+    (grant, trail)
 }
 
 impl Refused {

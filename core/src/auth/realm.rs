@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::challenge::Challenges;
 use super::digestfile::DigestFile;
 use super::ephemeral::EphemeralModule;
+use super::grant::{ANONYMOUS, Authority, Grant, Identity};
 use super::groupfile::Groups;
 use super::introspection::Introspection;
 use super::jwk::KeySet;
@@ -29,6 +30,9 @@ pub(crate) struct Realm {
     /// How long a nonce of Digest is good for.
     pub(crate) nonce_lifetime: Duration,
     pub(crate) session_timeout: Option<Duration>,
+    pub(crate) authorization_timeout: Option<Duration>,
+    /// The path that renews sockets.
+    pub(crate) renewal: Option<String>,
     /// The login page and its sessions.
     pub(crate) form: Option<Form>,
     pub(crate) tickets: Option<Tickets>,
@@ -55,6 +59,22 @@ impl Realm {
             same_token_ok: self.same_token_ok,
             ignore_authorization: self.ignore_authorization,
         }
+    }
+}
+
+impl Realm {
+    /// Returns what a client without a credential is granted, if one is let in.
+    pub(crate) fn anonymous_grant(&self) -> Option<Grant> {
+        let roles = self.anonymous.as_ref()?;
+        Some(Grant {
+            identity: Some(Identity {
+                realm: Arc::clone(&self.name),
+                authority: Authority::Anonymous,
+                subject: Some("anonymous".to_owned()),
+            }),
+            roles: roles.iter().cloned().chain([ANONYMOUS.to_owned()]).collect(),
+            ..Grant::default()
+        })
     }
 }
 
@@ -121,6 +141,8 @@ pub(crate) mod tests {
             carriers: vec![Carrier::Authorization],
             anonymous: None,
             session_timeout: None,
+            authorization_timeout: None,
+            renewal: None,
             nonce_lifetime: Duration::ZERO,
             form: None,
             tickets: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::chain::Outcome;
 use super::introspection::{Introspection, MAX_OPAQUE_BYTES};
-use super::jwt::{self, Token};
+use super::jwt::{self, Token, Verified};
 use super::login::{Judged, Means};
 use super::question::{Answer, Question, token_key};
 use super::realm::{JwtModule, Keys, Module};
@@ -13,7 +13,7 @@ use super::verdicts::{Key, Kind, SIGNATURE_TTL, Verdict};
 use crate::exchange::Fault;
 use crate::reason::Reason;
 use crate::secret::Secret;
-use crate::time::Deadline;
+use crate::time::{Deadline, Now};
 
 /// How a question ended that was asked for this very token.
 type Heard = Option<Result<Answer, Fault>>;
@@ -78,6 +78,15 @@ impl JwtModule {
             }
             Err(refusal) => Judged::Said(Outcome::Failure(refusal.reason())),
         }
+    }
+
+    /// Judges a token that was good once by what is known now, without asking anybody.
+    pub(super) fn judge_again(&self, text: &str, now: Now) -> Result<Verified, Outcome> {
+        let token = self.read(text)?;
+        let keys = self.keys.current().ok_or(Outcome::Unavailable)?;
+        jwt::check_signature(&token, &keys)
+            .and_then(|()| jwt::judge(&token, &self.rules, now.unix))
+            .map_err(|refusal| Outcome::Failure(refusal.reason()))
     }
 
     /// Reads a token that is this module's business.

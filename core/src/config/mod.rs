@@ -38,8 +38,9 @@ pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
-    Accept, Access, Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, FileRef, Form, HostEntry,
-    Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets, UrlScheme,
+    Accept, Access, Admin, Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, FileRef, Form,
+    HostEntry, Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets,
+    UrlScheme,
 };
 pub use modules::{
     ClaimsMode, Ephemeral, Flag, HmacHash, Introspection, Jwt, LoginModule, ModuleKind, Users, Verification,
@@ -50,6 +51,7 @@ pub use relations::BUILT_IN_ROLES;
 pub use schema::schema;
 pub use source::{MAX_CONFIG_BYTES, MAX_NESTING};
 pub use syntax::LONGEST_DURATION;
+pub(crate) use syntax::duration as parse_duration;
 
 use crate::secret::Secret;
 
@@ -85,6 +87,8 @@ pub struct Config {
     pub realms: BTreeMap<String, Realm>,
     /// The services by name.
     pub services: BTreeMap<String, Service>,
+    /// The admin listener, if there is one.
+    pub admin: Option<Admin>,
     /// Bounds on what peers may cost.
     pub limits: Limits,
     /// How guessing is slowed down.
@@ -170,6 +174,7 @@ impl Config {
             servers: parts.servers,
             realms: parts.realms,
             services: parts.services,
+            admin: parts.admin,
             limits,
             throttle,
             drain_grace,
@@ -201,7 +206,11 @@ impl Config {
             .iter()
             .filter_map(|server| server.certificate.as_ref());
         let modules = self.realms.values().flat_map(|realm| &realm.modules);
-        certificates.chain(modules.flat_map(LoginModule::files))
+        let admin = self.admin.iter();
+        let admin = admin.flat_map(|admin| [Some(&admin.token), admin.revocations.as_ref()]);
+        certificates
+            .chain(modules.flat_map(LoginModule::files))
+            .chain(admin.flatten())
     }
 
     fn has_groups(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The conformance suite: one file per topic, one function per row, run in every world.
 
 pub mod acl;
+pub mod admin;
 pub mod basic;
 pub mod bearer;
 pub mod carriers;
@@ -29,6 +30,7 @@ pub mod points;
 pub mod policy;
 pub mod proxied;
 pub mod reload;
+pub mod renewal;
 pub mod route;
 pub mod same;
 pub mod schemes;
@@ -55,6 +57,18 @@ macro_rules! rows {
                 m09_unknown_roles_do_not_load,
                 e10_an_anonymous_client_without_the_entitlement_is_401,
                 a_public_service_has_no_list,
+            ],
+            admin: [
+                e19_health_is_answered_without_a_token,
+                r17_the_admin_listener_checks_host,
+                e17_figures_are_counted,
+                e20_revoking_needs_the_token,
+                e20_a_revoked_subject_loses_its_sockets,
+                e20_a_revocation_says_whose,
+                e20_a_revocation_ends_or_is_lifted,
+                e20_sessions_and_tickets_end_with_their_subject,
+                e20_the_file_is_watched,
+                admin_is_for_loopback,
             ],
             basic: [
                 m04_right_passwords_are_granted,
@@ -428,8 +442,23 @@ macro_rules! rows {
                 e14_behind_a_balancer_each_client_is_throttled_alone,
             ],
             reload: [
+                r14_a_removed_user_loses_the_socket,
+                r14_a_lost_role_loses_the_socket,
+                b12_what_new_rules_deny_is_closed,
+                b12_what_new_rules_allow_stays_open,
+                b12_a_further_factor_is_judged_again,
+                b12_tickets_and_sessions_are_judged_again,
                 m15_a_replaced_key_set_is_found,
                 e16_a_bad_file_changes_nothing,
+            ],
+            renewal: [
+                m28_the_authorization_timeout_closes_the_socket,
+                m28_the_same_subject_stays,
+                m28_another_subject_ends_the_socket,
+                m28_a_bad_renewal_touches_nothing,
+                r14_a_renewal_replaces_the_credential,
+                r14_each_factor_is_renewed_alone,
+                m28_a_page_may_renew,
             ],
             route: [
                 m17_each_service_has_its_realm,
@@ -521,12 +550,7 @@ macro_rules! rows {
 #[macro_export]
 macro_rules! rows_ahead {
     ($mount:ident) => {
-        $mount! {
-            reload: [
-                r14_a_removed_user_loses_the_socket,
-                r14_a_lost_role_loses_the_socket,
-            ],
-        }
+        $mount! {}
     };
 }
 

@@ -58,6 +58,8 @@ impl Builder<'_, '_> {
                 .unwrap_or_else(|| vec![Carrier::Authorization]),
             anonymous,
             session_timeout: view.duration("sessionTimeout"),
+            authorization_timeout: view.duration("authorizationTimeout"),
+            renewal: view.owned("renewal"),
             origins: view.item("origins").map(|item| item.texts()),
             form: self.form(&view, &modules),
             tickets: self.tickets(&view),
