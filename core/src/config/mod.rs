@@ -25,6 +25,7 @@ mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,9 +39,9 @@ pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use model::{
-    Accept, Access, Admin, Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, FileRef, Form,
-    HostEntry, Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets,
-    UrlScheme,
+    Accept, Access, Admin, Anonymous, CSRF_COOKIE, Carrier, Challenge, Compat, Digest, DigestAlgorithm,
+    FileRef, Form, HostEntry, Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER,
+    Throttle, Tickets, UrlScheme,
 };
 pub use modules::{
     ClaimsMode, Ephemeral, Flag, HmacHash, Introspection, Jwt, LoginModule, ModuleKind, Users, Verification,
@@ -52,6 +53,7 @@ pub use schema::schema;
 pub use source::{MAX_CONFIG_BYTES, MAX_NESTING};
 pub use syntax::LONGEST_DURATION;
 pub(crate) use syntax::duration as parse_duration;
+pub use upstream::{Forward, Proxy, UpstreamProtocol, comparable};
 
 use crate::secret::Secret;
 
@@ -208,9 +210,15 @@ impl Config {
         let modules = self.realms.values().flat_map(|realm| &realm.modules);
         let admin = self.admin.iter();
         let admin = admin.flat_map(|admin| [Some(&admin.token), admin.revocations.as_ref()]);
+        let proxies = self
+            .services
+            .values()
+            .filter_map(|service| service.proxy.as_ref());
+        let authorities = proxies.filter_map(|proxy| proxy.upstream.ca_file.as_ref());
         certificates
             .chain(modules.flat_map(LoginModule::files))
             .chain(admin.flatten())
+            .chain(authorities)
     }
 
     fn has_groups(&self) -> bool {
@@ -269,12 +277,15 @@ impl Config {
 
     /// Returns an endpoint whose certificate the system's authorities vouch for, if there is one.
     fn trusts_the_system(&self) -> Option<&Endpoint> {
-        let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
-        modules.find_map(|module| {
-            module
-                .endpoint()
-                .filter(|endpoint| endpoint.tls && endpoint.ca_file.is_none())
-        })
+        let modules = self.realms.values().flat_map(|realm| &realm.modules);
+        let upstreams = self
+            .services
+            .values()
+            .filter_map(|service| service.proxy.as_ref());
+        modules
+            .filter_map(LoginModule::endpoint)
+            .chain(upstreams.map(|proxy| &proxy.upstream))
+            .find(|endpoint| endpoint.tls && endpoint.ca_file.is_none())
     }
 }
 

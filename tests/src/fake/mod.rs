@@ -1,6 +1,7 @@
 //! Verifiers elsewhere as the tests play them: words in, words out, the same in all three worlds.
 
 pub mod idp;
+pub mod upstream;
 
 use std::fmt;
 use std::sync::Arc;

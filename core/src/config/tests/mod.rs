@@ -6,6 +6,7 @@ mod factors;
 mod loading;
 mod login;
 mod model;
+mod proxy;
 mod shape;
 mod short;
 
