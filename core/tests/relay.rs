@@ -362,3 +362,21 @@ fn m02_a_relay_is_the_same_whatever_the_split() {
         assert_eq!(run(chunk), whole, "in parts of {chunk}");
     }
 }
+
+#[test]
+fn r14_what_waits_for_the_upstream_when_the_right_ends_is_dropped() {
+    let gateway = gateway(&mut files());
+    let (mut ends, upstream) = Ends::open(&gateway, "/app");
+    ends.input(Input::Data(upstream, b"\x82\x05ab"));
+    ends.input(Input::Data(Leg::CLIENT, &masked(0x2, 1000)));
+    ends.now.unix = ends.now.unix.after(Duration::from_secs(91));
+    ends.settle();
+    assert!(!ends.wants(Leg::CLIENT) && ends.wants(upstream));
+    assert_eq!(ends.take(upstream, usize::MAX), b"");
+    ends.input(Input::Data(upstream, b"cde\x82\x01f"));
+    assert_eq!(
+        ends.take(Leg::CLIENT, usize::MAX),
+        b"\x82\x05abcde\x88\x0f\x0b\xb8token expired"
+    );
+    assert_eq!(ends.drops, 1);
+}
