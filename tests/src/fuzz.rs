@@ -2,6 +2,7 @@
 //! replays their seeds; the targets themselves are shims.
 
 mod carriers;
+mod relay;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use countersign_core::http::{HeadLimits, HeadScanner, Scan};
 use countersign_core::leg::Break;
 
 pub use carriers::{cookies, query, subprotocols};
+pub use relay::relay;
 
 use crate::client::Response;
 use crate::keys;
