@@ -63,7 +63,7 @@ def meet(report, path, tools):
     """Every peer against one program."""
     report.subject = path.name
     with (tempfile.TemporaryDirectory(prefix="countersign-peers-") as folder,
-          upstreams.Upstreams(tools) as behind):
+          upstreams.Upstreams(tools, path) as behind):
         try:
             material = Material(folder, path, behind.ports)
             running = Program(path, "--config", material.config, listeners=4)
@@ -89,7 +89,7 @@ def meet(report, path, tools):
                 "chromium": lambda: chromium.checks(report, running, material),
                 "autobahn": lambda: suites.autobahn_checks(report, tools, running, material, "echo"),
                 "autobahn behind the proxy": lambda: suites.autobahn_checks(
-                    report, tools, running, material, "behind/websockets"),
+                    report, tools, running, material, "behind/tungstenite"),
                 "sslyze": lambda: suites.sslyze_checks(report, tools, running, material),
             }.items():
                 with report.phase(name):

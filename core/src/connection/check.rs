@@ -20,7 +20,7 @@ use crate::auth::present::{Credential, Marker};
 use crate::auth::realm::Realm;
 use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
-use crate::config::Scheme;
+use crate::config::{Scheme, UpstreamProtocol};
 use crate::gateway::StepUp;
 use crate::gateway::throttle::Source;
 use crate::gateway::{Asked as Inquiry, Waiting};
@@ -28,7 +28,7 @@ use crate::gateway::{Place, Proof};
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
-use crate::rules::Service;
+use crate::rules::{Proxy, Service};
 use crate::time::{Moment, Now};
 use crate::timers::Timer;
 use crate::trace::Check;
@@ -625,7 +625,8 @@ fn choose(wish: &Wished) -> Result<Option<String>, Refusal> {
         ));
     }
     // Behind a proxy the upstream chooses, among whatever the client offered.
-    let upstream_chooses = service.proxy.is_some() && !wish.protocols.is_empty();
+    let relayed = |proxy: &Arc<Proxy>| proxy.protocol == UpstreamProtocol::WebSocket;
+    let upstream_chooses = service.proxy.as_ref().is_some_and(relayed) && !wish.protocols.is_empty();
     match &wish.marker {
         Marker::None => Ok(None),
         Marker::Single if upstream_chooses => Ok(None),

@@ -1,6 +1,7 @@
 //! Upstreams: how they are reached, what they are told, and what never gets there.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use crate::config::{
 use crate::leg::Destination;
 
 /// What a proxy service relays to.
-#[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) protocol: UpstreamProtocol,
     pub(crate) to: Destination,
@@ -23,6 +23,17 @@ pub(crate) struct Proxy {
     pub(crate) kept_back: KeptBack,
     /// From the dial to the upstream's 101.
     pub(crate) timeout: Duration,
+}
+
+/// Shows where it leads, without the URL's query: some upstreams have a key there.
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy")
+            .field("protocol", &self.protocol)
+            .field("authority", &self.authority)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the upstream never sees of a request.
