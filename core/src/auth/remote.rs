@@ -94,7 +94,8 @@ impl RemoteKeys {
             callee,
             algorithms,
             refresh,
-            refetch,
+            // The default may be the longer of the two where the file sets the other alone.
+            refetch: refetch.min(refresh),
             held: Mutex::default(),
         }
     }
@@ -224,6 +225,18 @@ mod tests {
             status,
             body: body.to_vec(),
             max_age: max_age.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn e08_a_refresh_shorter_than_the_refetch_interval_is_the_longest_pause() {
+        let callee = remote().callee;
+        let pauses = (Duration::from_secs(5), Duration::from_secs(30));
+        let keys = RemoteKeys::new(callee, b"", Vec::new(), pauses);
+        for max_age in [None, Some(0), Some(5), Some(60)] {
+            assert!(keys.begin(at(0)).is_some());
+            keys.end(Ok(&reply(200, SET, max_age)), at(0));
+            assert_eq!(keys.due(), at(5).at, "{max_age:?}");
         }
     }
 

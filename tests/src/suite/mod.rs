@@ -266,6 +266,7 @@ macro_rules! rows {
                 e08_without_any_key_503_until_there_is_one,
                 e08_a_reload_fetches_nothing_and_withdrawn_keys_end,
                 e08_cache_control_is_heard_within_limits,
+                e08_a_short_refresh_alone_is_heard,
                 e08_mistakes_do_not_load,
             ],
             legs: [
