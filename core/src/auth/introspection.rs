@@ -82,6 +82,8 @@ impl Introspection {
         let mut id = Context::new(&SHA256);
         id.update(format!("{}\n", callee.url).as_bytes());
         id.update(authorization.expose().as_bytes());
+        // An answer ends by the times that the file said when it was kept: other times are another module.
+        id.update(format!("\n{:?}\n{:?}\n", settings.cache_ttl, settings.negative_ttl).as_bytes());
         id.update(trusted);
         let mut digest = [0; 32];
         digest.copy_from_slice(id.finish().as_ref());
@@ -161,7 +163,12 @@ impl Introspection {
             // An expired, a revoked and an unknown token are not told apart (section 2.2).
             Introspected::Inactive => Err(Reason::UnknownKey),
             Introspected::Active(claims) => {
-                jwt::judge_claims(claims, &self.settings.rules, now).map_err(jwt::Refusal::reason)
+                let rules = &self.settings.rules;
+                let verified = jwt::judge_claims(claims, rules, now).map_err(jwt::Refusal::reason)?;
+                // An `iss` that nobody has compared may be anything, also the name of another module's
+                // issuer: only one that the file names makes an identity.
+                let issuer = verified.issuer.filter(|_| rules.issuer.is_some());
+                Ok(Verified { issuer, ..verified })
             }
         }
     }
@@ -185,4 +192,61 @@ fn form_encoded(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn callee() -> Callee {
+        Callee {
+            url: "http://127.0.0.1:1/".parse().unwrap(),
+            to: Destination::Tcp {
+                host: "127.0.0.1".into(),
+                port: 1,
+                tls: None,
+            },
+            shown: "http://127.0.0.1:1/".into(),
+        }
+    }
+
+    fn module(cache_ttl: u64, negative_ttl: u64, rules: jwt::Rules) -> Introspection {
+        let settings = Settings {
+            cache_ttl: Duration::from_secs(cache_ttl),
+            negative_ttl: Duration::from_secs(negative_ttl),
+            timeout: Duration::from_secs(5),
+            max_in_flight: 1,
+            jwts: false,
+            rules,
+        };
+        Introspection::new(callee(), b"", ("c", b"s"), settings)
+    }
+
+    #[test]
+    fn m31_an_answer_kept_for_one_time_to_live_is_not_met_under_another() {
+        let rules = jwt::Rules::default;
+        let first = module(60, 5, rules());
+        assert_eq!(first.id(), module(60, 5, rules()).id());
+        assert_ne!(first.id(), module(1, 5, rules()).id());
+        assert_ne!(first.id(), module(60, 1, rules()).id());
+    }
+
+    #[test]
+    fn e07_an_issuer_that_nobody_compares_is_no_authority() {
+        let claims = json::object(br#"{"iss": "https://a.example", "sub": "alice"}"#).unwrap();
+        let answer = Introspected::Active(Arc::new(claims));
+        let issuer = |expected: Option<&str>| {
+            let rules = jwt::Rules {
+                issuer: expected.map(str::to_owned),
+                require_expiry: false,
+                ..jwt::Rules::default()
+            };
+            let judged = module(60, 5, rules).judge(&answer, UnixTime::from_secs(0));
+            judged.unwrap().issuer
+        };
+        assert_eq!(issuer(Some("https://a.example")).as_deref(), Some("https://a.example"));
+        assert_eq!(issuer(None), None);
+    }
 }

@@ -44,12 +44,14 @@ impl<'c> Builder<'c> {
                 roles: module.roles.clone(),
             },
         };
-        Some(Introspection::new(
-            callee,
-            trusted,
-            (&module.client_id, secret),
-            settings,
-        ))
+        let built = Introspection::new(callee, trusted, (&module.client_id, secret), settings);
+        // Found out here, and not at every question.
+        if built.begin("").is_none() {
+            let message = "\"url\", \"clientId\" and this password are together too long to be sent";
+            self.fault(&module.client_secret, None, message);
+            return None;
+        }
+        Some(built)
     }
 
     pub(super) fn remote_keys(

@@ -362,4 +362,9 @@ pub fn e09_mistakes_do_not_load(world: &World) {
     assert!(load_error(&setup(unbound)).contains("anyAudience"));
     let error = load_error(&setup(module("127.0.0.1:1")).file("client.secret", "\n"));
     assert!(error.contains("the file holds no password"), "{error}");
+    // What cannot be written into a request's head would fail every question, and not its own alone.
+    let long = "x".repeat(16 * 1024);
+    let error = load_error(&setup(module("127.0.0.1:1")).file("client.secret", &*long));
+    assert!(error.contains("too long to be sent"), "{error}");
+    assert!(!error.contains("xxxx"), "{error}");
 }
