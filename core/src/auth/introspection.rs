@@ -1,7 +1,7 @@
 //! Opaque tokens, judged by who issued them (RFC 7662).
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,13 +19,16 @@ use crate::exchange::http::{Fetch, Reply};
 use crate::leg::Destination;
 use crate::reason::Reason;
 use crate::secret::Secret;
-use crate::time::{Deadline, Now, UnixTime};
+use crate::time::{Deadline, Moment, Now, UnixTime};
 
 /// Longest token that is asked about, in bytes: longer ones are refused unasked.
 pub(crate) const MAX_OPAQUE_BYTES: usize = 4096;
 
 /// Largest answer, in bytes.
 pub(crate) const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// At most one line about failures in this time, however they alternate with answers.
+const TELL_PAUSE: Duration = Duration::from_secs(60);
 
 /// Who judges opaque tokens, and what an answer has to say.
 pub(crate) struct Introspection {
@@ -34,6 +37,15 @@ pub(crate) struct Introspection {
     /// `Authorization` of the question.
     authorization: Secret<String>,
     settings: Settings,
+    told: Mutex<Told>,
+}
+
+/// What the operator knows of how questions end.
+#[derive(Debug, Default)]
+struct Told {
+    failing: bool,
+    /// When a failure was told last.
+    last: Option<Moment>,
 }
 
 /// What the configuration says beside where to ask and as whom.
@@ -92,6 +104,7 @@ impl Introspection {
             callee,
             authorization,
             settings,
+            told: Mutex::default(),
         }
     }
 
@@ -107,6 +120,30 @@ impl Introspection {
     /// Says whether a token is for somebody else to judge.
     pub(crate) fn ignores(&self, token: &str) -> bool {
         !self.settings.jwts && jwt::looks_like_jwt(token)
+    }
+
+    /// Takes note of how a question ended, and returns what the operator is told of it: who is
+    /// answered 503 cannot say why.
+    pub(crate) fn tells(&self, fault: Option<Fault>, now: Now) -> Option<String> {
+        let shown = &self.callee.shown;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match (fault, told.failing) {
+            (Some(fault), false) if told.last.is_none_or(|last| now.at.since(last) >= TELL_PAUSE) => {
+                *told = Told {
+                    failing: true,
+                    last: Some(now.at),
+                };
+                Some(format!(
+                    "{shown} cannot be asked about tokens: {fault}; until it works, whoever needs it is \
+                     answered 503"
+                ))
+            }
+            (None, true) => {
+                told.failing = false;
+                Some(format!("{shown} can be asked about tokens again"))
+            }
+            (Some(_) | None, _) => None,
+        }
     }
 
     /// Begins a question about `token`.
@@ -130,7 +167,7 @@ impl Introspection {
     /// It is none of RFC 7662 section 2.2: that says nothing about the token.
     pub(crate) fn read(reply: &Reply) -> Result<Introspected, Fault> {
         if reply.status != 200 {
-            return Err(Fault::Unusable);
+            return Err(Fault::Status(reply.status));
         }
         let mut claims = json::object(&reply.body).map_err(|_| Fault::Unusable)?;
         match claims.remove("active") {
@@ -234,6 +271,27 @@ mod tests {
     }
 
     #[test]
+    fn e09_failures_are_told_once_and_their_end_too() {
+        let module = module(60, 5, jwt::Rules::default());
+        let at = |seconds| Now::default().after(Duration::from_secs(seconds));
+        let (fails, works) = (Some(Fault::Status(401)), None);
+        for (end, seconds, expected) in [
+            (works, 0, None),
+            (fails, 0, Some("answers with status 401")),
+            (fails, 1, None),
+            (works, 2, Some("again")),
+            (works, 3, None),
+            (fails, 4, None),
+            (works, 5, None),
+            (fails, 60, Some("cannot be asked")),
+        ] {
+            let told = module.tells(end, at(seconds));
+            assert_eq!(told.is_some(), expected.is_some(), "{seconds}: {told:?}");
+            assert!(told.unwrap_or_default().contains(expected.unwrap_or_default()));
+        }
+    }
+
+    #[test]
     fn e07_an_issuer_that_nobody_compares_is_no_authority() {
         let claims = json::object(br#"{"iss": "https://a.example", "sub": "alice"}"#).unwrap();
         let answer = Introspected::Active(Arc::new(claims));
@@ -246,7 +304,10 @@ mod tests {
             let judged = module(60, 5, rules).judge(&answer, UnixTime::from_secs(0));
             judged.unwrap().issuer
         };
-        assert_eq!(issuer(Some("https://a.example")).as_deref(), Some("https://a.example"));
+        assert_eq!(
+            issuer(Some("https://a.example")).as_deref(),
+            Some("https://a.example")
+        );
         assert_eq!(issuer(None), None);
     }
 }
