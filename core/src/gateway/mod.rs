@@ -326,7 +326,8 @@ impl Gateway {
                 let point = rules.points.get(path);
                 let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));
                 let limit = self.rules().limits.message_bytes;
-                Box::new(Points::new(reader, Arc::clone(rules), limit))
+                let memory = (Arc::clone(&self.memory), Arc::clone(admission.bell()));
+                Box::new(Points::new(reader, Arc::clone(rules), limit, memory))
             }
         }
     }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::date::http_date;
 use super::error::HeadError;
 use super::status::Status;
@@ -49,6 +51,8 @@ pub struct Reply {
     persistence: Persistence,
     content_type: Cow<'static, str>,
     body: Cow<'static, [u8]>,
+    /// A body that others hold too, in place of `body`.
+    shared: Option<Bytes>,
     omit_body: bool,
     date: Option<UnixTime>,
 }
@@ -63,6 +67,7 @@ impl Reply {
             persistence: Persistence::Keep,
             content_type: Cow::Borrowed(TEXT),
             body: Cow::Borrowed(status.body().as_bytes()),
+            shared: None,
             omit_body: false,
             date: None,
         }
@@ -182,6 +187,18 @@ impl Reply {
         self
     }
 
+    /// Replaces the body by one that [`Reply::write`] leaves out: it is sent behind, without a copy.
+    pub(crate) fn shared_content(mut self, content_type: &'static str, body: Bytes) -> Self {
+        self.content_type = content_type.into();
+        self.shared = Some(body);
+        self
+    }
+
+    /// Returns what is to be sent behind what [`Reply::write`] has written, if anything is.
+    pub(crate) fn shared_body(&self) -> Option<&Bytes> {
+        self.shared.as_ref().filter(|_| !self.omit_body)
+    }
+
     /// Closes the connection after this answer.
     pub const fn close(mut self) -> Self {
         self.persistence = Persistence::Close;
@@ -229,17 +246,18 @@ impl Reply {
         for (name, value) in behind {
             put(out, name, value);
         }
+        let length = self.shared.as_ref().map_or(self.body.len(), Bytes::len);
         if has_content(self.status) {
-            if !self.body.is_empty() {
+            if length > 0 {
                 put(out, "Content-Type", self.content_type.as_bytes());
             }
-            put(out, "Content-Length", self.body.len().to_string().as_bytes());
+            put(out, "Content-Length", length.to_string().as_bytes());
         }
         if let Some(date) = self.date {
             put(out, "Date", http_date(date).as_bytes());
         }
         out.extend_from_slice(b"\r\n");
-        if has_content(self.status) && !self.omit_body {
+        if has_content(self.status) && !self.omit_body && self.shared.is_none() {
             out.extend_from_slice(&self.body);
         }
     }

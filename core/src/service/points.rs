@@ -8,12 +8,15 @@ use serde_json::Value;
 
 use super::{Context, Service};
 use crate::auth::json;
+use crate::bell::Bell;
+use crate::budget::{Memory, MemoryClaim};
 use crate::config::Entitlement;
 use crate::http::date::rfc3339;
 use crate::hub::Reader;
 use crate::legs::HIGH_WATER;
 use crate::rules;
 use crate::time::UnixTime;
+use crate::ws::frame::UNCLAIMED_LIMIT;
 use crate::ws::{Close, Message};
 
 /// The state of a point that nobody has written yet.
@@ -30,14 +33,35 @@ pub(crate) struct Points {
     rules: Arc<rules::Service>,
     /// Longest value, in bytes of JSON.
     value_limit: usize,
+    /// What large values claim while they wait for the client, and who is rung when some comes back.
+    memory: (Arc<Memory>, Arc<Bell>),
+}
+
+/// A state that waits for a client, with the memory that it takes there: others are told newer ones
+/// meanwhile, so that each client may hold another.
+struct Claimed {
+    state: Bytes,
+    _claim: MemoryClaim,
+}
+
+impl AsRef<[u8]> for Claimed {
+    fn as_ref(&self) -> &[u8] {
+        &self.state
+    }
 }
 
 impl Points {
-    pub(crate) const fn new(reader: Option<Reader>, rules: Arc<rules::Service>, value_limit: usize) -> Self {
+    pub(crate) const fn new(
+        reader: Option<Reader>,
+        rules: Arc<rules::Service>,
+        value_limit: usize,
+        memory: (Arc<Memory>, Arc<Bell>),
+    ) -> Self {
         Self {
             reader,
             rules,
             value_limit,
+            memory,
         }
     }
 
@@ -45,6 +69,10 @@ impl Points {
     fn tell(&mut self, context: &mut Context<'_>) {
         let Some(reader) = &mut self.reader else { return };
         while let Some(state) = reader.next(context.backlog() < HIGH_WATER) {
+            let (memory, bell) = &self.memory;
+            let Some(state) = claimed(state, memory, bell) else {
+                return reader.put_back();
+            };
             context.send(&Message::Text(state));
         }
     }
@@ -86,6 +114,16 @@ impl Service for Points {
     }
 }
 
+/// Claims memory for `state` if it is large; `None` if there is none, and then the bell rings when there
+/// is.
+pub(crate) fn claimed(state: Bytes, memory: &Arc<Memory>, bell: &Arc<Bell>) -> Option<Bytes> {
+    if state.len() <= UNCLAIMED_LIMIT {
+        return Some(state);
+    }
+    let _claim = memory.claim(state.len().min(memory.total()), bell)?;
+    Some(Bytes::from_owner(Claimed { state, _claim }))
+}
+
 /// Makes the state of a point from what a client sent. Members besides `value` and `quality` are
 /// ignored, so that a client can send back what it was sent; the time is always the server's.
 fn state(text: &[u8], value_limit: usize, now: UnixTime) -> Result<Bytes, Close> {
@@ -107,7 +145,8 @@ fn state(text: &[u8], value_limit: usize, now: UnixTime) -> Result<Bytes, Close>
     }
     let time = rfc3339(now);
     let state = format!(r#"{{"value":{value},"time":"{time}","quality":"{quality}"}}"#);
-    Ok(Bytes::from(state))
+    // What it grew by while it was written is not kept as long as the value.
+    Ok(Bytes::from(state.into_boxed_str().into_boxed_bytes()))
 }
 
 #[cfg(test)]

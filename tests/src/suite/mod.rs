@@ -391,6 +391,8 @@ macro_rules! rows {
                 points_what_is_no_value_ends_the_socket,
                 m08_reading_and_following_are_entitlements,
                 points_a_slow_reader_is_told_the_last_value,
+                e15_large_values_for_slow_readers_claim_memory,
+                e15_large_answers_claim_memory,
                 e16_values_survive_a_reload_by_name,
                 r14_a_reader_that_is_told_is_not_idle,
                 e18_a_get_during_a_shutdown_is_503,
