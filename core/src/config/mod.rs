@@ -10,6 +10,7 @@ mod address;
 mod build;
 mod error;
 mod files;
+pub mod ldap;
 mod members;
 mod model;
 mod modules;
@@ -35,6 +36,7 @@ use std::time::Duration;
 pub use acl::{Acl, AclEntry, Entitlement};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
+pub use ldap::Ldap;
 pub use model::{
     Accept, Access, Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, FileRef, Form, HostEntry,
     Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets, UrlScheme,
@@ -192,7 +194,7 @@ impl Config {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
         modules.any(|module| match &module.kind {
             ModuleKind::Users(users) => users.groups.is_some(),
-            ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => false,
+            ModuleKind::Jwt(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => false,
         })
     }
 
@@ -236,11 +238,15 @@ impl LoginModule {
                 }
                 Verification::Jwks { keys } => [Some(keys), None, None],
             },
+            ModuleKind::Ldap(ldap) => {
+                let password = ldap.account.as_ref().map(|account| &account.password);
+                [password, ldap.ca_file.as_ref(), None]
+            }
             ModuleKind::Ephemeral(_) => [None, None, None],
         };
         let secrets = match &self.kind {
             ModuleKind::Ephemeral(ephemeral) => ephemeral.secrets.as_slice(),
-            ModuleKind::Users(_) | ModuleKind::Jwt(_) => &[],
+            ModuleKind::Users(_) | ModuleKind::Jwt(_) | ModuleKind::Ldap(_) => &[],
         };
         files.into_iter().flatten().chain(secrets)
     }

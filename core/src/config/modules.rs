@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::Place;
+use super::ldap::Ldap;
 use super::model::FileRef;
 
 /// One link of the login chain.
@@ -36,6 +37,8 @@ pub enum ModuleKind {
     Users(Users),
     /// JSON Web Tokens.
     Jwt(Box<Jwt>),
+    /// An LDAP directory.
+    Ldap(Box<Ldap>),
     /// HMAC credentials that expire.
     Ephemeral(Ephemeral),
 }

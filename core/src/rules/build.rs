@@ -130,6 +130,8 @@ impl<'c> Builder<'c> {
                     let built = match &module.kind {
                         ModuleKind::Users(users) => Module::Users(self.users(realm, users)),
                         ModuleKind::Jwt(jwt) => Module::Jwt(self.jwt(jwt)?),
+                        // No file says so yet: see the members.
+                        ModuleKind::Ldap(_) => return None,
                         ModuleKind::Ephemeral(ephemeral) => Module::Ephemeral(self.ephemeral(ephemeral)),
                     };
                     Some((module.success, built))

@@ -1,6 +1,7 @@
 //! Makes the model from a file whose shape has been checked, and checks what concerns one object.
 
 mod acl;
+mod ldap;
 mod realm;
 mod server;
 mod service;

@@ -138,6 +138,7 @@ impl Builder<'_, '_> {
         let kind = match view.tag()? {
             "users" => ModuleKind::Users(self.users(&view)),
             "jwt" => ModuleKind::Jwt(Box::new(self.jwt(&view)?)),
+            "ldap" => ModuleKind::Ldap(Box::new(self.ldap(&view)?)),
             "ephemeral" => ModuleKind::Ephemeral(self.ephemeral(&view)?),
             _ => return None,
         };
@@ -180,7 +181,7 @@ impl Builder<'_, '_> {
     fn check_digest(&mut self, view: &View<'_>, challenges: &[Challenge], modules: &[LoginModule]) {
         let file = modules.iter().find_map(|module| match &module.kind {
             ModuleKind::Users(users) => users.digests.as_ref(),
-            ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => None,
+            ModuleKind::Jwt(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => None,
         });
         let challenge = challenges
             .iter()
@@ -271,11 +272,11 @@ fn verification(view: &View<'_>) -> Option<Verification> {
 fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
     let bearer = modules.iter().any(|module| match &module.kind {
         ModuleKind::Jwt(_) => true,
-        ModuleKind::Users(_) | ModuleKind::Ephemeral(_) => false,
+        ModuleKind::Users(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => false,
     });
     let digest = modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.digests.is_some(),
-        ModuleKind::Jwt(_) | ModuleKind::Ephemeral(_) => false,
+        ModuleKind::Jwt(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => false,
     });
     let schemes = [
         (Scheme::Bearer, bearer),
@@ -295,7 +296,7 @@ fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
 fn judge_passwords(modules: &[LoginModule]) -> bool {
     modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.passwords.is_some(),
-        ModuleKind::Ephemeral(_) => true,
+        ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => true,
         ModuleKind::Jwt(_) => false,
     })
 }

@@ -1,6 +1,7 @@
 //! The members of realms and of their login modules.
 
 use super::super::table::{Format, Kind, Row, State, Tagged, Variant, Word, later, refused, row};
+use super::ldap::LDAP;
 use super::values::*;
 
 static MODULE_OBJECT: Kind = Kind::Tagged(&MODULE);
@@ -141,7 +142,7 @@ static MODULE: Tagged = Tagged {
         Variant {
             name: "ldap",
             doc: "An LDAP directory",
-            rows: &[],
+            rows: LDAP,
             state: State::Later,
         },
         Variant {

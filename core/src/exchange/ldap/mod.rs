@@ -1,0 +1,153 @@
+//! One login at an LDAP directory (RFC 4511): find the entry, bind as it, look up its groups.
+
+mod ber;
+mod message;
+mod talk;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use crate::config::ldap::{Filter, GroupSearch, Ldap};
+use crate::leg::{ClientTls, Destination};
+use crate::secret::Secret;
+
+pub(crate) use talk::Talk;
+
+/// A directory and what is asked there.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    destination: Destination,
+    /// Present if the stream is secured before anything else is said.
+    start_tls: Option<ClientTls>,
+    base: String,
+    user_filter: Filter,
+    account: Option<Account>,
+    groups: Option<GroupSearch>,
+    timeout: Duration,
+    max_in_flight: usize,
+}
+
+/// The account that searches.
+#[derive(Debug)]
+struct Account {
+    dn: String,
+    password: Secret<Vec<u8>>,
+}
+
+/// What a directory says of a user and a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// They belong together.
+    Good(User),
+    /// No entry has this name.
+    UnknownUser,
+    /// There is such a user, with another password or a locked account.
+    WrongPassword,
+    /// Several entries have this name: which one's password counts?
+    Ambiguous,
+}
+
+/// Who was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    /// The name of the entry.
+    pub(crate) dn: String,
+    /// The user's name as the directory writes it: one for all spellings that it takes for the same.
+    pub(crate) name: String,
+    /// The names of the groups, each once, in order.
+    pub(crate) groups: Vec<String>,
+}
+
+impl Directory {
+    /// The directory that `ldap` describes. `password` is the content of the account's password file,
+    /// if it has one; `tls` is there if `ldap` wants TLS.
+    ///
+    /// # Errors
+    /// What is missing or cannot be used.
+    pub(crate) fn new(
+        ldap: &Ldap,
+        password: Option<&[u8]>,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self, String> {
+        let url = &ldap.url;
+        let tls = match (url.tls || ldap.start_tls, tls) {
+            (false, _) => None,
+            (true, Some(config)) => {
+                let name = ServerName::try_from(url.host.clone())
+                    .map_err(|_| "no certificate can carry the URL's host".to_owned())?;
+                Some(ClientTls { name, config })
+            }
+            (true, None) => return Err("TLS is not available".to_owned()),
+        };
+        let account = match (&ldap.account, password) {
+            (None, _) => None,
+            (Some(account), Some(password)) => Some(Account {
+                dn: account.dn.clone(),
+                password: service_password(password)?,
+            }),
+            (Some(_), None) => return Err("the account has no password".to_owned()),
+        };
+        let (first, start_tls) = if url.tls { (tls, None) } else { (None, tls) };
+        Ok(Self {
+            destination: Destination::Tcp {
+                host: url.host.clone(),
+                port: url.port,
+                tls: first,
+            },
+            start_tls,
+            base: url.base.clone(),
+            user_filter: ldap.user_filter.clone(),
+            account,
+            groups: ldap.groups.clone(),
+            timeout: ldap.timeout,
+            max_in_flight: ldap.max_in_flight,
+        })
+    }
+
+    /// Where to dial for one conversation.
+    pub(crate) const fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// How long one conversation may take, from the dial on.
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// How many conversations there may be at once.
+    pub(crate) const fn max_in_flight(&self) -> usize {
+        self.max_in_flight
+    }
+
+    /// Begins the conversation about `user` and `password`: dial [`Directory::destination`], and let
+    /// [`Talk::hear`] know what happens there.
+    ///
+    /// # Errors
+    /// The verdict, where no server has to be asked. A bind without a password is an anonymous one
+    /// (RFC 4513 section 5.1.2) and succeeds with many servers; to those written in C, a password that
+    /// begins with NUL is none.
+    pub(crate) fn talk(self: &Arc<Self>, user: &str, password: Secret<Vec<u8>>) -> Result<Talk, Verdict> {
+        if user.is_empty() {
+            return Err(Verdict::UnknownUser);
+        }
+        if password.expose().is_empty() || password.expose().contains(&0) {
+            return Err(Verdict::WrongPassword);
+        }
+        Ok(Talk::new(Arc::clone(self), user.to_owned(), password))
+    }
+}
+
+/// Reads the account's password. An empty one would be an anonymous bind.
+fn service_password(file: &[u8]) -> Result<Secret<Vec<u8>>, String> {
+    let password = file.strip_suffix(b"\n").unwrap_or(file);
+    let password = password.strip_suffix(b"\r").unwrap_or(password);
+    match password.is_empty() || password.contains(&0) {
+        true => Err("the file holds no password, but an account needs one".to_owned()),
+        false => Ok(Secret::new(password.to_vec())),
+    }
+}
