@@ -59,6 +59,11 @@ fn jwt() {
 }
 
 #[test]
+fn ldap() {
+    replay("ldap", fuzz::ldap, 500);
+}
+
+#[test]
 fn connection() {
     replay("connection", fuzz::connection, 60);
 }

@@ -5,7 +5,7 @@
 //! one waits: whoever runs it drops it, with its leg, when the time is over.
 
 pub(crate) mod http;
-pub(crate) mod ldap;
+pub mod ldap;
 
 use std::fmt;
 

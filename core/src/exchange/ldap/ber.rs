@@ -57,6 +57,11 @@ impl Inbox {
         self.heard.is_empty()
     }
 
+    /// Returns how many bytes are kept.
+    pub(super) const fn held(&self) -> usize {
+        self.heard.len()
+    }
+
     /// Takes the next whole message out.
     pub(super) fn next(&mut self) -> Result<Option<StructureTag>, Fault> {
         let Some(length) = message_length(&self.heard)? else {

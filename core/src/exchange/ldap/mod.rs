@@ -2,6 +2,7 @@
 
 mod ber;
 mod message;
+mod rehearsal;
 mod talk;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,8 @@ use rustls::pki_types::ServerName;
 use crate::config::ldap::{Filter, GroupSearch, Ldap};
 use crate::leg::{ClientTls, Destination};
 use crate::secret::Secret;
+
+pub use rehearsal::{Rehearsal, Scenery};
 
 pub(crate) use talk::Talk;
 
@@ -41,7 +44,7 @@ struct Account {
 
 /// What a directory says of a user and a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// They belong together.
     Good(User),
     /// No entry has this name.
@@ -54,13 +57,13 @@ pub(crate) enum Verdict {
 
 /// Who was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct User {
+pub struct User {
     /// The name of the entry.
-    pub(crate) dn: String,
+    pub dn: String,
     /// The user's name as the directory writes it: one for all spellings that it takes for the same.
-    pub(crate) name: String,
+    pub name: String,
     /// The names of the groups, each once, in order.
-    pub(crate) groups: Vec<String>,
+    pub groups: Vec<String>,
 }
 
 impl Directory {

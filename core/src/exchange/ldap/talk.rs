@@ -102,6 +102,11 @@ impl Talk {
         Some(outcome)
     }
 
+    /// Returns how many bytes are kept of what the directory has said.
+    pub(super) fn held(&self) -> usize {
+        self.inbox.held() + self.group_bytes + self.found.dn.len() + self.found.name.len()
+    }
+
     fn go_on(&mut self, line: &mut Line<'_>, event: LegEvent<'_>) -> Result<Option<Verdict>, Fault> {
         match (&self.state, event) {
             (State::Over, _) => Ok(None),
@@ -340,10 +345,10 @@ impl Directory {
 /// The largest number that LDAP sends, RFC 4511 section 4.1.1.
 const MAX_INT: u32 = 0x7fff_ffff;
 
-const fn succeeded(code: ResultCode) -> Result<(), Fault> {
-    match code.0 {
-        0 => Ok(()),
-        _ => Err(Fault::Unusable),
+fn succeeded(code: ResultCode) -> Result<(), Fault> {
+    match code == ResultCode::SUCCESS {
+        true => Ok(()),
+        false => Err(Fault::Unusable),
     }
 }
 
