@@ -91,6 +91,8 @@ class Material:
     def __init__(self, folder, program):
         self.folder = pathlib.Path(folder)
         self.authority = self.folder / "ca.pem"
+        # Another authority, which vouches for nobody here.
+        self.stranger = self.folder / "stranger.pem"
         self.config = self.folder / "edge.json"
         self._certificate()
         self.key = Key(self.folder, "issuer")
@@ -115,6 +117,7 @@ class Material:
         """A certificate with the life and the names that Mozilla's guideline asks for, and its authority."""
         self._certify(self.authority, "/CN=countersign peers",
                       ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"])
+        self._certify(self.stranger, "/CN=a stranger", ["basicConstraints=critical,CA:TRUE"])
         leaf = self.folder / "leaf.pem"
         self._certify(leaf, "/CN=localhost",
                       ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature",

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Lets programs by other people meet countersign: curl, the WebSocket libraries of Python and Node,
-Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code 1 if one failed.
+Autobahn's cases, sslyze, OpenLDAP's slapd. One line for each check, the sum at the end, exit code 1 if one failed.
 
     tests/peers/install            # once: the peers, below target/peers
     tests/peers/run.py             # both programs of target/release
@@ -18,6 +18,7 @@ import time
 
 import curl
 import demo
+import ldap
 import suites
 from material import PASSWORD, Material
 from program import Program, environment
@@ -61,6 +62,7 @@ def meet(report, path, tools):
             client(report, "ws", running, material, tools / "node_modules/ws", ["node", HERE / "client_ws.mjs", tools])
             suites.autobahn_checks(report, tools, running, material)
             suites.sslyze_checks(report, tools, running, material)
+            ldap.checks(report, path, material)
             with report.check("end: SIGTERM, exit code 0, no panic and no token in the log"):
                 running.tell_to_end()
                 expect_equal(running.end(), 0, "the exit code")
