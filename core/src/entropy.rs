@@ -45,8 +45,8 @@ pub enum Label {
     NonceSalt,
     /// The opaque value of Digest challenges.
     DigestOpaque,
-    /// The random part of a masked or fresh key inside the process.
-    ProcessKey,
+    /// What a finding about a credential is looked up by.
+    Verdict,
     /// Whose failures are counted behind a shared address.
     Throttle,
 }
@@ -66,7 +66,7 @@ impl Label {
             Self::DigestNonce => b"digest-nonce\0",
             Self::NonceSalt => b"nonce-salt\0",
             Self::DigestOpaque => b"digest-opaque\0",
-            Self::ProcessKey => b"process-key\0",
+            Self::Verdict => b"verdict\0",
             Self::Throttle => b"throttle\0",
         }
     }

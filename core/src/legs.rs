@@ -58,6 +58,11 @@ impl Legs {
         }
     }
 
+    /// No stream yet, and never one of a client.
+    pub(crate) fn without_client() -> Self {
+        Self::default()
+    }
+
     pub(crate) const fn client(&self) -> &LegState {
         &self.client
     }
@@ -88,7 +93,8 @@ impl Legs {
 
     /// Returns every leg that the adapter holds or is opening, the client's first.
     pub(crate) fn all(&self) -> impl Iterator<Item = Leg> + use<'_> {
-        std::iter::once(Leg::CLIENT).chain(self.others.iter().map(|(leg, _)| *leg))
+        let client = self.client.open.then_some(Leg::CLIENT);
+        client.into_iter().chain(self.others.iter().map(|(leg, _)| *leg))
     }
 
     /// Returns how many bytes wait to be written to a leg.

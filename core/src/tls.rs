@@ -10,7 +10,7 @@ use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::version::{TLS12, TLS13};
-use rustls::{Error, InconsistentKeys, ServerConfig};
+use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig};
 
 /// The one application protocol. A client that offers ALPN without it gets the alert
 /// `no_application_protocol` (RFC 7301 section 3.2); a client without ALPN is served.
@@ -36,6 +36,32 @@ pub(crate) fn server_config(pem: &[u8]) -> Result<Arc<ServerConfig>, String> {
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
     config.ticketer = Ticketer::new().map_err(|error| format!("TLS resumption is not available: {error}"))?;
+    Ok(Arc::new(config))
+}
+
+/// Builds the settings of a client that trusts the certificates in `roots`.
+///
+/// # Errors
+/// What is wrong with them. A list of the system's may hold some that cannot be used; one usable is
+/// enough.
+pub(crate) fn client_config(roots: &[u8]) -> Result<Arc<ClientConfig>, String> {
+    let mut store = RootCertStore::empty();
+    let mut refused = false;
+    for certificate in CertificateDer::pem_slice_iter(roots) {
+        let certificate = certificate.map_err(|error| broken(&error))?;
+        refused |= store.add(certificate).is_err();
+    }
+    if store.is_empty() {
+        return Err(match refused {
+            true => "no certificate of the file can be used as an authority".to_owned(),
+            false => "the file holds no certificate in PEM form".to_owned(),
+        });
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(|error| format!("TLS is not available: {error}"))?
+        .with_root_certificates(store)
+        .with_no_client_auth();
     Ok(Arc::new(config))
 }
 
@@ -114,9 +140,7 @@ mod tests {
     use rustls::client::Resumption;
     use rustls::pki_types::UnixTime;
     use rustls::time_provider::TimeProvider;
-    use rustls::{
-        ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, ServerConnection,
-    };
+    use rustls::{ClientConnection, HandshakeKind, ProtocolVersion, ServerConnection};
 
     use super::*;
 

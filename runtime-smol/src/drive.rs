@@ -39,11 +39,12 @@ pub(crate) struct Drive {
 }
 
 impl Drive {
-    pub(crate) fn new(connection: Connection, client: Stream, shared: Arc<Shared>) -> Self {
+    /// Drives `connection`; the keeper's has no client.
+    pub(crate) fn new(connection: Connection, client: Option<Stream>, shared: Arc<Shared>) -> Self {
         Self {
             run: Some(Box::new(Run {
                 connection,
-                legs: vec![(Leg::CLIENT, client)],
+                legs: client.into_iter().map(|client| (Leg::CLIENT, client)).collect(),
                 jobs: Vec::new(),
                 alarm: Alarm::default(),
                 waker: Waker::noop().clone(),

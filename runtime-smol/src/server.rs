@@ -35,6 +35,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// At most one line about failed accepts in this time.
 const ACCEPT_NOTES: Duration = Duration::from_secs(1);
 
+/// How long the keeper is away after a fault.
+const KEEPER_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often the gateway looks at its files and clocks.
 const REFRESH: Duration = Duration::from_secs(2);
 
@@ -180,6 +183,7 @@ impl Server {
             .name("keeper".to_owned())
             .spawn(move || keep(&shared, options.config, options.files, &inbox))?;
         server.keeper = Some((errands, keeper));
+        server.executor.spawn(ask(Arc::clone(&server.shared))).detach();
         for (listener, _, address) in &listeners.0 {
             server.shared.note(program::listening(listener, *address));
         }
@@ -297,9 +301,19 @@ fn admit(
     let connection = Connection::client(admission, peer, now);
     Some(Drive::new(
         connection,
-        Stream::accepted(socket),
+        Some(Stream::accepted(socket)),
         Arc::clone(shared),
     ))
+}
+
+/// Asks verifiers elsewhere for all connections. A fault of it ends what was asked at that moment.
+async fn ask(shared: Arc<Shared>) {
+    loop {
+        let keeper = Connection::keeper(&shared.gateway, shared.clock.now());
+        Drive::new(keeper, None, Arc::clone(&shared)).await;
+        // Whatever ended it may be there still.
+        Timer::after(KEEPER_PAUSE).await;
+    }
 }
 
 /// Refreshes the gateway every [`REFRESH`], and reloads it on demand, until the server is gone.

@@ -16,14 +16,14 @@ use crate::stream::{Event, Stream};
 /// drowns neither the other legs nor the mail.
 const EVENTS_PER_LOOK: u32 = 16;
 
-/// Leads `connection` from its accepted stream to its end.
+/// Leads `connection` from its accepted stream to its end; the keeper's has none.
 ///
 /// # Errors
 /// The operating system has no memory to wait with. The connection is lost then.
 pub(crate) fn drive(
     shared: &Shared,
     mut connection: Connection,
-    client: Stream,
+    client: Option<Stream>,
     mailbox: &Arc<Mailbox>,
 ) -> io::Result<()> {
     connection.set_waker(&Waker::from(Arc::clone(mailbox)));

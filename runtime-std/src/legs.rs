@@ -33,10 +33,13 @@ enum End {
 }
 
 impl Legs {
-    /// The client's leg alone.
-    pub(crate) fn new(client: Stream, mailbox: Arc<Mailbox>, aides: Crew) -> Self {
+    /// The client's leg alone; the keeper has none.
+    pub(crate) fn new(client: Option<Stream>, mailbox: Arc<Mailbox>, aides: Crew) -> Self {
         Self {
-            legs: vec![(Leg::CLIENT, End::Socket(Box::new(client)))],
+            legs: client
+                .into_iter()
+                .map(|client| (Leg::CLIENT, End::Socket(Box::new(client))))
+                .collect(),
             mailbox,
             aides,
         }

@@ -41,6 +41,9 @@ const ACCEPT_PAUSE: Timespec = Timespec {
 /// At most one line about failed accepts in this time.
 const ACCEPT_NOTES: Duration = Duration::from_secs(1);
 
+/// How long the keeper is away after a fault.
+const KEEPER_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often the gateway looks at its files and clocks.
 const REFRESH: Duration = Duration::from_secs(2);
 
@@ -126,7 +129,7 @@ impl Shared {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let client = Stream::accepted(socket)?;
             let connection = Connection::client(admission, peer, self.clock.now());
-            drive(self, connection, client, mailbox)
+            drive(self, connection, Some(client), mailbox)
         }));
         match ended {
             Ok(Ok(())) => {}
@@ -135,6 +138,33 @@ impl Shared {
         }
         self.open().mailboxes.remove(&number);
         self.ended.notify_all();
+    }
+
+    /// Asks verifiers elsewhere for all connections, until the server stops. A fault of it ends what
+    /// was asked at that moment.
+    fn ask(&self) {
+        loop {
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                let mailbox = Arc::new(Mailbox::new()?);
+                let Some(number) = self.enter(&mailbox) else {
+                    return Ok(true);
+                };
+                let keeper = Connection::keeper(&self.gateway, self.clock.now());
+                let ended = drive(self, keeper, None, &mailbox);
+                self.open().mailboxes.remove(&number);
+                ended.map(|()| false)
+            }));
+            match ended {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false) | Err(_)) => {}
+                Err(_) => self.note(&Note::Panicked),
+            }
+            if self.open().stopping {
+                return;
+            }
+            // Whatever ended it may be there still.
+            thread::sleep(KEEPER_PAUSE);
+        }
     }
 
     fn enter(&self, mailbox: &Arc<Mailbox>) -> Option<u64> {
@@ -243,6 +273,8 @@ impl Server {
             stop: Arc::new(Alarm::new()?),
             threads: Vec::new(),
         };
+        let asker = Arc::clone(&server.shared);
+        server.shared.drivers.run(move || asker.ask())?;
         for (listener, _, address) in &listeners.0 {
             server.shared.note(&program::listening(listener, *address));
         }

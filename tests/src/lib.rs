@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod client;
+pub mod fake;
 pub mod fuzz;
 pub mod keys;
 pub mod probe;

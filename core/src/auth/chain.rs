@@ -12,6 +12,8 @@ pub(crate) enum Outcome {
     Failure(Reason),
     /// It is none of the module's business; the reason is told if every module says so.
     Ignored(Option<Reason>),
+    /// Nobody knows: who would have to be asked cannot be.
+    Unavailable,
 }
 
 /// The verdicts so far.
@@ -19,6 +21,10 @@ pub(crate) enum Outcome {
 pub(crate) struct Chain {
     required_failure: Option<Reason>,
     first_error: Option<Reason>,
+    /// A required module could not be asked.
+    required_unavailable: bool,
+    /// Some module could not be asked.
+    unavailable: bool,
     ignored: Option<Reason>,
     any_success: bool,
     ended: bool,
@@ -32,6 +38,8 @@ pub(crate) enum ChainVerdict {
     Pass,
     /// The login failed for this reason; `None` if every module ignored the credential without one.
     Fail(Option<Reason>),
+    /// It hangs on a module that could not be asked.
+    Unavailable,
 }
 
 impl Chain {
@@ -40,6 +48,8 @@ impl Chain {
         Self {
             required_failure: None,
             first_error: None,
+            required_unavailable: false,
+            unavailable: false,
             ignored: None,
             any_success: false,
             ended: false,
@@ -57,8 +67,22 @@ impl Chain {
             }
             Outcome::Success => {
                 self.any_success = true;
-                if matches!(flag, Flag::Sufficient) && self.required_failure.is_none() {
+                if matches!(flag, Flag::Sufficient)
+                    && self.required_failure.is_none()
+                    && !self.required_unavailable
+                {
                     self.ended = true;
+                }
+            }
+            Outcome::Unavailable => {
+                self.unavailable = true;
+                match flag {
+                    Flag::Required => self.required_unavailable = true,
+                    Flag::Requisite => {
+                        self.required_unavailable = true;
+                        self.ended = true;
+                    }
+                    Flag::Sufficient | Flag::Optional => {}
                 }
             }
             Outcome::Failure(reason) => {
@@ -93,8 +117,13 @@ impl Chain {
     pub(crate) const fn verdict(&self) -> ChainVerdict {
         if let Some(reason) = self.required_failure {
             ChainVerdict::Fail(Some(reason))
+        } else if self.required_unavailable {
+            ChainVerdict::Unavailable
         } else if self.any_success {
             ChainVerdict::Pass
+        } else if self.unavailable {
+            // Its success would have been enough: a refusal would be one of somebody who may be right.
+            ChainVerdict::Unavailable
         } else if let Some(reason) = self.first_error {
             ChainVerdict::Fail(Some(reason))
         } else {
@@ -140,6 +169,37 @@ mod tests {
                 (false, 1),
                 "ignored never counts as success: {flag:?}"
             );
+        }
+    }
+
+    #[test]
+    fn e02_who_cannot_be_asked_decides_nothing() {
+        use ChainVerdict::{Fail, Pass, Unavailable};
+        use Flag::{Optional, Required, Requisite, Sufficient};
+        const U: Outcome = Outcome::Unavailable;
+        let wrong = Fail(Some(Reason::BadPassword));
+        for (modules, verdict, asked) in [
+            ([(Required, U), (Required, S)], Unavailable, 2),
+            // Whatever the first would have said, the second refuses.
+            ([(Required, U), (Required, F)], wrong, 2),
+            ([(Requisite, U), (Required, F)], Unavailable, 1),
+            ([(Sufficient, U), (Sufficient, S)], Pass, 2),
+            ([(Sufficient, U), (Sufficient, F)], Unavailable, 2),
+            ([(Sufficient, F), (Sufficient, U)], Unavailable, 2),
+            ([(Optional, U), (Required, S)], Pass, 2),
+            ([(Optional, U), (Optional, I)], Unavailable, 2),
+            ([(Required, U), (Sufficient, S)], Unavailable, 2),
+            ([(Sufficient, S), (Required, U)], Pass, 1),
+        ] {
+            let mut chain = Chain::new();
+            let mut count = 0;
+            for (flag, outcome) in modules {
+                if !chain.has_ended() {
+                    chain.record(flag, outcome);
+                    count += 1;
+                }
+            }
+            assert_eq!((chain.verdict(), count), (verdict, asked), "{modules:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{Context, SHA256};
 use ring::hmac;
 use serde_json::{Map, Value};
 
@@ -26,6 +27,8 @@ pub struct KeySet {
     by_kid: BTreeMap<String, usize>,
     /// A key from a PEM or secret file has no name of its own; the token's `kid` says nothing then.
     kid_ignored: bool,
+    /// A hash of everything that the set was made of.
+    fingerprint: [u8; 32],
 }
 
 #[derive(Clone)]
@@ -76,7 +79,7 @@ impl KeySet {
                 found: material.kind(),
             });
         }
-        Ok(Self::of_one(vec![algorithm], material))
+        Ok(Self::of_one(vec![algorithm], material, bytes))
     }
 
     /// The shared secret `bytes`, taken exactly as they are, bound to an `HS*` algorithm.
@@ -99,6 +102,7 @@ impl KeySet {
         Ok(Self::of_one(
             vec![algorithm],
             Material::Secret(hmac::Key::new(mac, bytes)),
+            bytes,
         ))
     }
 
@@ -153,7 +157,10 @@ impl KeySet {
             .filter(|kid| !seen.insert(kid.as_str()))
             .cloned()
             .collect();
-        let mut set = Self::default();
+        let mut set = Self {
+            fingerprint: fingerprint(&rsa_algorithms, bytes),
+            ..Self::default()
+        };
         for (index, kid, key) in usable {
             match kid {
                 Some(kid) if twice.contains(&kid) => skipped.push(SkippedKey {
@@ -170,6 +177,22 @@ impl KeySet {
         }
         skipped.sort_by_key(|key| key.index);
         Ok((set, skipped))
+    }
+
+    /// Returns a hash of everything that the set was made of: two sets with the same one find the same.
+    pub(crate) const fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
+    /// Says whether to remember a signature costs less than to check it once more.
+    pub(crate) fn is_worth_remembering(&self) -> bool {
+        !matches!(
+            self.keys.as_slice(),
+            [Key {
+                material: Material::Secret(_),
+                ..
+            }]
+        )
     }
 
     /// Says whether no key is in the set.
@@ -235,13 +258,23 @@ impl KeySet {
         }
     }
 
-    fn of_one(algorithms: Vec<Algorithm>, material: Material) -> Self {
+    fn of_one(algorithms: Vec<Algorithm>, material: Material, bytes: &[u8]) -> Self {
         Self {
+            fingerprint: fingerprint(&algorithms, bytes),
             keys: vec![Key { algorithms, material }],
             by_kid: BTreeMap::new(),
             kid_ignored: true,
         }
     }
+}
+
+fn fingerprint(algorithms: &[Algorithm], bytes: &[u8]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(format!("{algorithms:?}\n").as_bytes());
+    context.update(bytes);
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(context.finish().as_ref());
+    fingerprint
 }
 
 impl fmt::Debug for KeySet {

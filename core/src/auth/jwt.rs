@@ -253,12 +253,20 @@ impl Refusal {
     }
 }
 
+/// Checks the signature of `token` by `keys`, and nothing else.
+///
+/// # Errors
+/// [`Refusal::Forged`].
+pub(crate) fn check_signature(token: &Token, keys: &KeySet) -> Result<(), Refusal> {
+    token.jws.check(keys).map_err(Refusal::Forged)
+}
+
 /// Judges `token` at the time `now`: its signature by `keys`, then its claims by `rules`.
 ///
 /// # Errors
 /// The first [`Refusal`] in this order: signature, type, binding, issuer, audience, times, claims.
 pub fn verify(token: &Token, keys: &KeySet, rules: &Rules, now: UnixTime) -> Result<Verified, Refusal> {
-    token.jws.check(keys).map_err(Refusal::Forged)?;
+    check_signature(token, keys)?;
     judge(token, rules, now)
 }
 
@@ -268,8 +276,19 @@ pub fn verify(token: &Token, keys: &KeySet, rules: &Rules, now: UnixTime) -> Res
 /// # Errors
 /// As [`verify`], but for the signature.
 pub fn judge(token: &Token, rules: &Rules, now: UnixTime) -> Result<Verified, Refusal> {
-    let claims = &token.claims;
     check_type(token.jws.token_type(), rules.token_type.as_deref())?;
+    judge_claims(&token.claims, rules, now)
+}
+
+/// Judges claims whose issuer has vouched for them, in a token or in an answer about one.
+///
+/// # Errors
+/// As [`verify`], but for signature and type.
+pub(crate) fn judge_claims(
+    claims: &Map<String, Value>,
+    rules: &Rules,
+    now: UnixTime,
+) -> Result<Verified, Refusal> {
     if claims.contains_key("cnf") {
         return Err(Refusal::SenderConstrained);
     }

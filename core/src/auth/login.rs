@@ -11,12 +11,16 @@ use super::chain::{Chain, ChainVerdict, Outcome};
 use super::ephemeral;
 use super::grant::{Authority, EVERYONE, Grant, Identity};
 use super::is_reserved_role;
-use super::jwt::{self, Token, Verified};
+use super::jwt::Verified;
 use super::nonces::Nonces;
 use super::password::StoredHash;
 use super::present::Credential;
-use super::realm::{JwtModule, Module, Realm, UsersModule};
+use super::question::{Answer, Question};
+use super::realm::{Module, Realm, UsersModule};
+use super::verdicts::Verdicts;
 use crate::entropy::Entropy;
+use crate::exchange::Fault;
+use crate::exchange::ldap::{self, Directory};
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::{Deadline, Now};
@@ -30,6 +34,8 @@ pub(crate) struct Login {
     passed: Vec<Passed>,
     /// The user that the module at `next` is asking a password job about, if it is known.
     asked: Option<Option<String>>,
+    /// What the module at `next` has asked for.
+    heard: Option<Result<Answer, Fault>>,
     basis: Basis,
 }
 
@@ -52,6 +58,7 @@ enum By {
     Password { user: String },
     Token(Box<Verified>),
     Ephemeral(ephemeral::Verified),
+    Directory(ldap::User),
 }
 
 /// A password to compare, away from the IO path.
@@ -78,10 +85,33 @@ impl PasswordTask {
 pub(crate) enum Progress {
     /// Run this, then [`Login::compared`].
     Compare(PasswordTask),
+    /// Have this answered, then [`Login::answered`].
+    Ask(Question),
     /// The credential is good.
     Granted(Box<Grant>),
     /// It is not.
     Refused(Refused),
+    /// Nobody can tell.
+    Unavailable,
+}
+
+/// What a login works with, lent for one call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means<'a> {
+    pub(crate) entropy: &'a Entropy,
+    pub(crate) nonces: &'a Nonces,
+    pub(crate) verdicts: &'a Verdicts,
+    pub(crate) now: Now,
+}
+
+/// What a module that judges tokens says.
+pub(super) enum Judged {
+    /// The token is good.
+    Good(Box<Verified>),
+    /// Anything else.
+    Said(Outcome),
+    /// It depends on this.
+    Ask(Question),
 }
 
 /// Why a login was refused.
@@ -104,18 +134,20 @@ impl Login {
             chain: Chain::new(),
             passed: Vec::new(),
             asked: None,
+            heard: None,
         }
     }
 
-    /// Goes on until a password has to be compared or the verdict is found.
-    pub(crate) fn advance(&mut self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Progress {
+    /// Goes on until a password has to be compared, somebody has to be asked, or the verdict is found.
+    pub(crate) fn advance(&mut self, means: Means<'_>) -> Progress {
         let realm = Arc::clone(&self.realm);
+        let mut heard = self.heard.take();
         while !self.chain.has_ended()
             && let Some((flag, module)) = realm.modules.get(self.next)
         {
             let outcome = match (module, &self.credential) {
                 (Module::Users(users), Credential::Basic { user, password }) => {
-                    match users.hash_for(user, entropy) {
+                    match users.hash_for(user, means.entropy) {
                         Some((hash, known)) => {
                             self.asked = Some(known.then(|| user.clone()));
                             return Progress::Compare(PasswordTask {
@@ -139,18 +171,39 @@ impl Login {
                         Err(outcome) => outcome,
                     }
                 }
-                (Module::Jwt(jwt), Credential::Token(text)) => match jwt.judge(text.expose(), now) {
-                    Ok(verified) => {
-                        self.passed.push(Passed {
-                            module: self.next,
-                            by: By::Token(Box::new(verified)),
-                        });
-                        Outcome::Success
+                (Module::Jwt(_) | Module::Introspection(_), Credential::Token(text)) => {
+                    match module.judge_token(text, heard.take(), means) {
+                        Judged::Good(verified) => {
+                            self.passed.push(Passed {
+                                module: self.next,
+                                by: By::Token(verified),
+                            });
+                            Outcome::Success
+                        }
+                        Judged::Said(outcome) => outcome,
+                        Judged::Ask(question) => return Progress::Ask(question),
                     }
-                    Err(outcome) => outcome,
-                },
+                }
+                (Module::Ldap(directory), Credential::Basic { user, password }) => {
+                    match ask_directory(directory, heard.take(), user, password) {
+                        Ok(ldap::Verdict::Good(user)) => {
+                            self.passed.push(Passed {
+                                module: self.next,
+                                by: By::Directory(user),
+                            });
+                            Outcome::Success
+                        }
+                        // Two with one name are nobody: whose password would count?
+                        Ok(ldap::Verdict::UnknownUser | ldap::Verdict::Ambiguous) => {
+                            Outcome::Failure(Reason::UnknownUser)
+                        }
+                        Ok(ldap::Verdict::WrongPassword) => Outcome::Failure(Reason::BadPassword),
+                        Err(Some(question)) => return Progress::Ask(question),
+                        Err(None) => Outcome::Unavailable,
+                    }
+                }
                 (Module::Ephemeral(ephemeral), Credential::Basic { user, password }) => {
-                    match ephemeral.judge(user, password.expose(), now.unix) {
+                    match ephemeral.judge(user, password.expose(), means.now.unix) {
                         Ok(verified) => {
                             self.passed.push(Passed {
                                 module: self.next,
@@ -162,14 +215,17 @@ impl Login {
                     }
                 }
                 (Module::Users(_), Credential::Token(_))
-                | (Module::Jwt(_), Credential::Basic { .. } | Credential::Digest(_))
-                | (Module::Ephemeral(_), Credential::Digest(_) | Credential::Token(_))
+                | (
+                    Module::Jwt(_) | Module::Introspection(_),
+                    Credential::Basic { .. } | Credential::Digest(_),
+                )
+                | (Module::Ldap(_) | Module::Ephemeral(_), Credential::Digest(_) | Credential::Token(_))
                 | (_, Credential::Pass(_)) => Outcome::Ignored(None),
             };
             self.chain.record(*flag, outcome);
             self.next += 1;
         }
-        self.verdict(entropy, nonces, now)
+        self.verdict(means)
     }
 
     /// Takes in what the comparison of the last [`Progress::Compare`] said.
@@ -193,16 +249,21 @@ impl Login {
         }
     }
 
+    /// Takes in what the question of the last [`Progress::Ask`] was answered.
+    pub(crate) fn answered(&mut self, answer: Result<Answer, Fault>) {
+        self.heard = Some(answer);
+    }
+
     /// Returns what the grant rests on, once there is one.
     pub(crate) fn take_basis(&mut self) -> Basis {
         std::mem::take(&mut self.basis)
     }
 
-    fn verdict(&mut self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Progress {
+    fn verdict(&mut self, means: Means<'_>) -> Progress {
         match self.chain.verdict() {
             // Last of all, so that a login that fails uses no nonce up, and two modules use it once.
-            ChainVerdict::Pass => match self.spend(entropy, nonces, now) {
-                Ok(()) => Progress::Granted(Box::new(self.commit(now))),
+            ChainVerdict::Pass => match self.spend(means) {
+                Ok(()) => Progress::Granted(Box::new(self.commit(means.now))),
                 Err(reason) => Progress::Refused(Refused {
                     reason,
                     claims_alone: false,
@@ -213,13 +274,17 @@ impl Login {
                 reason: reason.unwrap_or(Reason::MalformedCredential),
                 claims_alone: self.chain.claims_alone(),
             }),
+            ChainVerdict::Unavailable => Progress::Unavailable,
         }
     }
 
     /// Uses up what is good for one request alone.
-    fn spend(&self, entropy: &Entropy, nonces: &Nonces, now: Now) -> Result<(), Reason> {
+    fn spend(&self, means: Means<'_>) -> Result<(), Reason> {
         match &self.credential {
-            Credential::Digest(credentials) => self.realm.spend_nonce(credentials, entropy, nonces, now),
+            Credential::Digest(credentials) => {
+                self.realm
+                    .spend_nonce(credentials, means.entropy, means.nonces, means.now)
+            }
             Credential::Basic { .. } | Credential::Token(_) | Credential::Pass(_) => Ok(()),
         }
     }
@@ -257,6 +322,12 @@ impl Login {
                         .map_or(Authority::Module(module), Authority::Issuer);
                     (authority, verified.subject)
                 }
+                By::Directory(user) => {
+                    self.basis.add_credential();
+                    let roles = user.groups.into_iter();
+                    grant.roles.extend(roles.filter(|role| !is_reserved_role(role)));
+                    (Authority::Module(module), Some(user.name))
+                }
                 By::Ephemeral(verified) => {
                     self.basis.add_credential();
                     ends_by(&mut grant, Deadline::at_unix(verified.expires, now));
@@ -272,6 +343,27 @@ impl Login {
             }
         }
         grant
+    }
+}
+
+/// Returns what `directory` says, or what it has to be asked; nothing if it could not be asked.
+fn ask_directory(
+    directory: &Arc<Directory>,
+    heard: Option<Result<Answer, Fault>>,
+    user: &str,
+    password: &Secret<Vec<u8>>,
+) -> Result<ldap::Verdict, Option<Question>> {
+    if let Some(verdict) = Directory::judge_unasked(user, password) {
+        return Ok(verdict);
+    }
+    match heard {
+        None => Err(Some(Question::Password(
+            Arc::clone(directory),
+            user.to_owned(),
+            password.clone(),
+        ))),
+        Some(Ok(Answer::Password(verdict))) => Ok(verdict),
+        Some(Ok(Answer::Keys | Answer::Token(_)) | Err(_)) => Err(None),
     }
 }
 
@@ -310,19 +402,5 @@ impl UsersModule {
             .filter(|role| !is_reserved_role(role))
             .map(str::to_owned)
             .collect()
-    }
-}
-
-impl JwtModule {
-    fn judge(&self, text: &str, now: Now) -> Result<Verified, Outcome> {
-        if !jwt::looks_like_jwt(text) {
-            return Err(Outcome::Ignored(Some(Reason::MalformedCredential)));
-        }
-        let token = Token::parse(text).map_err(|error| Outcome::Failure(error.reason()))?;
-        if token.is_of_another_issuer(&self.rules) {
-            return Err(Outcome::Ignored(Some(Reason::WrongIssuer)));
-        }
-        jwt::verify(&token, &self.keys, &self.rules, now.unix)
-            .map_err(|refusal| Outcome::Failure(refusal.reason()))
     }
 }

@@ -13,6 +13,7 @@ mod digestlogin;
 pub(crate) mod ephemeral;
 pub mod grant;
 pub mod groupfile;
+pub(crate) mod introspection;
 pub mod json;
 pub mod jwk;
 pub mod jws;
@@ -24,8 +25,12 @@ pub(crate) mod origins;
 pub mod password;
 pub(crate) mod present;
 mod publickey;
+pub(crate) mod question;
 pub(crate) mod realm;
+pub(crate) mod remote;
+mod token;
 pub mod userfile;
+pub(crate) mod verdicts;
 
 /// Roles that the gateway itself gives out. Coming from a group file or a claim they are ignored,
 /// or whoever writes those could make an anonymous client of a named one and the reverse.

@@ -7,12 +7,15 @@ use super::challenge::Challenges;
 use super::digestfile::DigestFile;
 use super::ephemeral::EphemeralModule;
 use super::groupfile::Groups;
+use super::introspection::Introspection;
 use super::jwk::KeySet;
 use super::jwt;
 use super::origins::PathOrigins;
 use super::present::Ways;
+use super::remote::RemoteKeys;
 use super::userfile::UserFile;
 use crate::config::{Carrier, Flag, Form, Scheme, Tickets};
+use crate::exchange::ldap::Directory;
 
 /// A realm with its files read.
 #[derive(Debug)]
@@ -61,6 +64,8 @@ impl Realm {
 pub(crate) enum Module {
     Users(UsersModule),
     Jwt(JwtModule),
+    Introspection(Arc<Introspection>),
+    Ldap(Arc<Directory>),
     Ephemeral(EphemeralModule),
 }
 
@@ -75,8 +80,27 @@ pub(crate) struct UsersModule {
 /// JSON Web Tokens of one issuer.
 #[derive(Debug)]
 pub(crate) struct JwtModule {
-    pub(crate) keys: KeySet,
+    pub(crate) keys: Keys,
     pub(crate) rules: jwt::Rules,
+}
+
+/// Where a module has its keys from.
+#[derive(Debug)]
+pub(crate) enum Keys {
+    /// A file.
+    Fixed(Arc<KeySet>),
+    /// Their issuer.
+    Remote(Arc<RemoteKeys>),
+}
+
+impl Keys {
+    /// Returns the keys of this moment; `None` if they were never had.
+    pub(crate) fn current(&self) -> Option<Arc<KeySet>> {
+        match self {
+            Self::Fixed(keys) => Some(Arc::clone(keys)),
+            Self::Remote(remote) => remote.keys(),
+        }
+    }
 }
 
 #[cfg(test)]

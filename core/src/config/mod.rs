@@ -8,6 +8,7 @@
 mod acl;
 mod address;
 mod build;
+mod endpoint;
 mod error;
 mod files;
 pub mod ldap;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use acl::{Acl, AclEntry, Entitlement};
+pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use ldap::Ldap;
@@ -41,7 +43,9 @@ pub use model::{
     Accept, Access, Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, FileRef, Form, HostEntry,
     Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets, UrlScheme,
 };
-pub use modules::{ClaimsMode, Ephemeral, Flag, HmacHash, Jwt, LoginModule, ModuleKind, Users, Verification};
+pub use modules::{
+    ClaimsMode, Ephemeral, Flag, HmacHash, Introspection, Jwt, LoginModule, ModuleKind, Users, Verification,
+};
 pub use network::Network;
 pub use page::{CONTENT_SECURITY_POLICY, Page};
 pub use relations::BUILT_IN_ROLES;
@@ -56,6 +60,15 @@ use shape::Report;
 use source::Source;
 use table::Kind;
 use view::View;
+
+/// Where systems keep the certificates that they trust: Debian and Alpine, Fedora and RHEL, openSUSE,
+/// the BSDs.
+const SYSTEM_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// A configuration that has been checked, with its defaults filled in.
 #[derive(Clone, Debug)]
@@ -84,6 +97,8 @@ pub struct Config {
     pub pages: Vec<Page>,
     /// The files that the configuration names. Empty after [`Config::parse`].
     pub files: BTreeMap<PathBuf, LoadedFile>,
+    /// The file among `files` that holds the certificates which the system trusts, if they are needed.
+    pub system_roots: Option<PathBuf>,
     /// Every place that names a role.
     role_uses: Vec<(String, Place)>,
 }
@@ -162,6 +177,7 @@ impl Config {
             drain_grace,
             pages: Vec::new(),
             files: BTreeMap::new(),
+            system_roots: None,
             role_uses: parts.role_uses,
         };
         // A realm that is unclear may be the one that names the group file.
@@ -194,7 +210,10 @@ impl Config {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
         modules.any(|module| match &module.kind {
             ModuleKind::Users(users) => users.groups.is_some(),
-            ModuleKind::Jwt(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => false,
+            ModuleKind::Jwt(_)
+            | ModuleKind::Introspection(_)
+            | ModuleKind::Ldap(_)
+            | ModuleKind::Ephemeral(_) => false,
         })
     }
 
@@ -219,15 +238,62 @@ impl Config {
                 errors.push(ConfigError::new(&self.path, file.place.clone(), fault.clone()));
             }
         }
+        if let Some(trusting) = self.trusts_the_system() {
+            let found = SYSTEM_ROOTS
+                .iter()
+                .map(Path::new)
+                .find_map(|path| Some((path, files.read(path, MAX_FILE_BYTES).ok()?)));
+            match found {
+                Some((path, (bytes, stamp))) => {
+                    let bytes = Secret::new(bytes);
+                    read.insert(path.to_owned(), LoadedFile { bytes, stamp });
+                    self.system_roots = Some(path.to_owned());
+                }
+                None => {
+                    let message = "this system has no list of trusted certificate authorities (Debian: install \
+                                   ca-certificates); or name one in \"caFile\"";
+                    errors.push(ConfigError::new(&self.path, trusting.clone(), message));
+                }
+            }
+        }
         if let Some(errors) = ConfigErrors::from_vec(errors) {
             return Err(errors);
         }
         self.files = read;
         Ok(())
     }
+
+    /// Returns where a verifier is named whose certificate the system's authorities vouch for, if there is one.
+    fn trusts_the_system(&self) -> Option<&Place> {
+        let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
+        modules.find_map(|module| {
+            let (tls, ca_file, place) = match (module.endpoint(), &module.kind) {
+                (Some(endpoint), _) => (endpoint.tls, &endpoint.ca_file, &endpoint.place),
+                (None, ModuleKind::Ldap(ldap)) => {
+                    (ldap.url.tls || ldap.start_tls, &ldap.ca_file, &ldap.place)
+                }
+                (None, _) => return None,
+            };
+            (tls && ca_file.is_none()).then_some(place)
+        })
+    }
 }
 
 impl LoginModule {
+    /// Returns where the module asks over HTTP, if it does.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.kind {
+            ModuleKind::Jwt(jwt) => match &jwt.verification {
+                Verification::RemoteJwks { endpoint, .. } => Some(endpoint),
+                Verification::PublicKey { .. } | Verification::Jwks { .. } | Verification::Secret { .. } => {
+                    None
+                }
+            },
+            ModuleKind::Introspection(module) => Some(&module.endpoint),
+            ModuleKind::Users(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => None,
+        }
+    }
+
     /// Returns the files that the module names.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         let files = match &self.kind {
@@ -237,7 +303,13 @@ impl LoginModule {
                     [Some(key), None, None]
                 }
                 Verification::Jwks { keys } => [Some(keys), None, None],
+                Verification::RemoteJwks { endpoint, .. } => [endpoint.ca_file.as_ref(), None, None],
             },
+            ModuleKind::Introspection(module) => [
+                Some(&module.client_secret),
+                module.endpoint.ca_file.as_ref(),
+                None,
+            ],
             ModuleKind::Ldap(ldap) => {
                 let password = ldap.account.as_ref().map(|account| &account.password);
                 [password, ldap.ca_file.as_ref(), None]
@@ -246,7 +318,10 @@ impl LoginModule {
         };
         let secrets = match &self.kind {
             ModuleKind::Ephemeral(ephemeral) => ephemeral.secrets.as_slice(),
-            ModuleKind::Users(_) | ModuleKind::Jwt(_) | ModuleKind::Ldap(_) => &[],
+            ModuleKind::Users(_)
+            | ModuleKind::Jwt(_)
+            | ModuleKind::Introspection(_)
+            | ModuleKind::Ldap(_) => &[],
         };
         files.into_iter().flatten().chain(secrets)
     }

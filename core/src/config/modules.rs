@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::endpoint::Endpoint;
 use super::error::Place;
 use super::ldap::Ldap;
 use super::model::FileRef;
@@ -37,6 +38,8 @@ pub enum ModuleKind {
     Users(Users),
     /// JSON Web Tokens.
     Jwt(Box<Jwt>),
+    /// Opaque tokens, judged by who issued them.
+    Introspection(Box<Introspection>),
     /// An LDAP directory.
     Ldap(Box<Ldap>),
     /// HMAC credentials that expire.
@@ -125,6 +128,15 @@ pub enum Verification {
         /// The JWKS file.
         keys: FileRef,
     },
+    /// A JSON Web Key Set that its issuer publishes.
+    RemoteJwks {
+        /// Where it is fetched.
+        endpoint: Endpoint,
+        /// The longest time between two fetches.
+        refresh: Duration,
+        /// The shortest time between two fetches.
+        refetch_interval: Duration,
+    },
     /// A shared secret: the exact bytes of a file.
     Secret {
         /// `HS256`, `HS384` or `HS512`.
@@ -132,4 +144,37 @@ pub enum Verification {
         /// The file.
         key: FileRef,
     },
+}
+
+/// An `introspection` module (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introspection {
+    /// Who is asked.
+    pub endpoint: Endpoint,
+    /// Who asks.
+    pub client_id: String,
+    /// The file of the password for asking.
+    pub client_secret: FileRef,
+    /// How long a token that was active counts as active unasked.
+    pub cache_ttl: Duration,
+    /// How long one that was not is refused unasked.
+    pub negative_ttl: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How many questions may be open at once.
+    pub max_in_flight: usize,
+    /// Asks about tokens of three parts too.
+    pub jwts: bool,
+    /// What the answer's `iss` must be.
+    pub issuer: Option<String>,
+    /// What its `aud` must be or contain; `None` only where the file says that any will do.
+    pub audience: Option<String>,
+    /// Claims, each with the values of which one must be there.
+    pub claims: Vec<(String, Vec<String>)>,
+    /// How many of `claims` must hold.
+    pub claims_mode: ClaimsMode,
+    /// The claims whose values become roles.
+    pub roles: Vec<String>,
+    /// How far clocks may differ.
+    pub leeway: Duration,
 }

@@ -141,6 +141,6 @@ mod tests {
         assert_eq!(services.as_array().unwrap().len(), 1);
         assert_eq!(services[0]["properties"]["type"]["const"], "echo");
         let modules = &schema["properties"]["realms"]["additionalProperties"]["properties"]["loginModules"];
-        assert_eq!(modules["items"]["oneOf"].as_array().unwrap().len(), 3);
+        assert_eq!(modules["items"]["oneOf"].as_array().unwrap().len(), 5);
     }
 }

@@ -10,7 +10,7 @@ use super::ticket::Mint;
 use super::{Connection, State};
 use crate::auth::challenge::BearerError;
 use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
-use crate::auth::login::{Login, PasswordTask, Progress, Refused};
+use crate::auth::login::{Login, Means, PasswordTask, Progress, Refused};
 use crate::auth::present::{Credential, Marker};
 use crate::auth::realm::Realm;
 use crate::authz::acl;
@@ -18,6 +18,7 @@ use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
 use crate::gateway::StepUp;
 use crate::gateway::throttle::Source;
+use crate::gateway::{Asked as Inquiry, Waiting};
 use crate::gateway::{Place, Proof};
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
@@ -31,7 +32,10 @@ use crate::trace::Check;
 /// loads takes on a slow machine, shorter than what clients wait.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A check that waits for a job.
+/// How much longer than a question's own time a check waits for its answer.
+const ASKING_SLACK: Duration = Duration::from_secs(1);
+
+/// A check that waits for a job or an answer.
 #[derive(Debug)]
 pub(super) struct Checking {
     asked: Asked,
@@ -42,6 +46,8 @@ pub(super) struct Checking {
     bearer: bool,
     /// The share of the budget that is waited for, with what it is for.
     waiting: Option<(Claim, PasswordTask)>,
+    /// The answer from elsewhere that is waited for.
+    asking: Option<Waiting>,
     /// The job whose result is awaited.
     job: u64,
 }
@@ -147,6 +153,7 @@ impl Connection {
             source: self.source(&credential),
             login: Login::new(Arc::clone(realm), credential),
             waiting: None,
+            asking: None,
             job: 0,
         };
         self.timers.set(Timer::Check, now.at.after(CHECK_TIMEOUT));
@@ -164,10 +171,34 @@ impl Connection {
 
     /// Asks the modules until a job is needed or the verdict is there.
     fn go_on(&mut self, now: Now, mut checking: Box<Checking>) {
-        match checking
-            .login
-            .advance(self.gateway().entropy(), self.gateway().nonces(), now)
-        {
+        let gateway = Arc::clone(self.gateway());
+        let means = Means {
+            entropy: gateway.entropy(),
+            nonces: gateway.nonces(),
+            verdicts: gateway.verdicts(),
+            now,
+        };
+        match checking.login.advance(means) {
+            Progress::Ask(question) => {
+                // The question has its own time; this one is for what is lost.
+                let patience = CHECK_TIMEOUT.max(question.timeout() + ASKING_SLACK);
+                self.timers.set(Timer::Check, now.at.after(patience));
+                let bell = self.admission.bell();
+                match gateway
+                    .outside()
+                    .ask(question, bell, (gateway.entropy(), gateway.verdicts()), now)
+                {
+                    Inquiry::Now(answer) => {
+                        checking.login.answered(answer);
+                        self.go_on(now, checking);
+                    }
+                    Inquiry::Later(waiting) => {
+                        checking.asking = Some(waiting);
+                        self.state = State::Checking(checking);
+                    }
+                }
+            }
+            Progress::Unavailable => self.unavailable(now, &checking.asked),
             Progress::Compare(task) => {
                 let remote = self.peer.remote.ip();
                 let address = (!remote.to_canonical().is_loopback()).then(|| AddressKey::of(remote));
@@ -177,7 +208,7 @@ impl Connection {
                 };
                 checking.waiting = Some((claim, task));
                 self.state = State::Checking(checking);
-                self.tick_check();
+                self.tick_check(now);
             }
             Progress::Granted(grant) => match self.still_allowed(now, checking.source) {
                 Ok(()) => {
@@ -204,11 +235,19 @@ impl Connection {
         }
     }
 
-    /// Starts the job as soon as its share of the budget is granted.
-    pub(super) fn tick_check(&mut self) {
+    /// Starts the job as soon as its share of the budget is granted; goes on with what was asked
+    /// elsewhere as soon as it is answered.
+    pub(super) fn tick_check(&mut self, now: Now) {
         let State::Checking(checking) = &mut self.state else {
             return;
         };
+        if let Some(answer) = checking.asking.as_ref().and_then(Waiting::answer) {
+            if let Some(mut checking) = self.end_check() {
+                checking.asking = None;
+                self.resume(now, checking, |login| login.answered(answer));
+            }
+            return;
+        }
         if !checking
             .waiting
             .as_ref()
@@ -227,28 +266,36 @@ impl Connection {
         let State::Checking(checking) = &self.state else {
             return;
         };
-        if computed.number() != checking.job || checking.waiting.is_some() {
+        if computed.number() != checking.job || checking.waiting.is_some() || checking.asking.is_some() {
             return;
         }
-        let Some(mut checking) = self.end_check() else {
+        let Some(checking) = self.end_check() else {
             return;
         };
+        match computed.into::<bool>() {
+            Some(right) => self.resume(now, checking, |login| login.compared(right)),
+            None => {
+                let reply = Reply::closing(Status::InternalServerError);
+                self.answer(now, &checking.asked, reply, Reason::Internal);
+                self.use_pending(now);
+            }
+        }
+    }
+
+    /// Goes on with a check that has waited.
+    fn resume(&mut self, now: Now, mut checking: Box<Checking>, found: impl FnOnce(&mut Login)) {
         let rules = self.gateway().rules();
         let same = Arc::ptr_eq(&rules, &self.rules);
-        match (computed.into::<bool>(), checking.purpose) {
-            // What was compared may not count any more: no grant by rules that are gone.
-            (Some(_), Purpose::Socket(wished)) if !same => {
+        match checking.purpose {
+            // What was found may not count any more: no grant by rules that are gone.
+            Purpose::Socket(wished) if !same => {
                 self.rules = rules;
                 self.judge(now, wished.head, checking.asked.request);
             }
             // A session and a ticket are judged by the rules of every moment at which they are used.
-            (Some(right), purpose) => {
-                checking.login.compared(right);
+            purpose @ (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_)) => {
+                found(&mut checking.login);
                 self.go_on(now, Box::new(Checking { purpose, ..*checking }));
-            }
-            (None, _) => {
-                let reply = Reply::closing(Status::InternalServerError);
-                self.answer(now, &checking.asked, reply, Reason::Internal);
             }
         }
         self.use_pending(now);
@@ -276,6 +323,7 @@ impl Connection {
             | State::Body(_)
             | State::Serving(_)
             | State::Closing(_)
+            | State::Keeping(_)
             | State::Closed => None,
         }
     }

@@ -7,6 +7,7 @@ mod close;
 mod contract;
 mod form;
 mod head;
+mod keep;
 mod paths;
 mod preface;
 mod redeem;
@@ -27,6 +28,7 @@ pub use contract::{Input, Peer, Step, Wait};
 use self::body::Receiving;
 use self::check::Checking;
 use self::close::Closing;
+use self::keep::Keeping;
 use self::serve::Serving;
 use crate::gateway::{Admission, Gateway};
 use crate::http::{HeadLimits, HeadScanner};
@@ -93,6 +95,8 @@ enum State {
     Serving(Box<Serving>),
     /// Everything was answered; what is left is to end the stream without losing the answer.
     Closing(Closing),
+    /// There is no client: verifiers elsewhere are asked for all connections.
+    Keeping(Box<Keeping>),
     /// Over.
     Closed,
 }
@@ -228,8 +232,9 @@ impl Connection {
             State::Preface(_) => self.tick_preface(),
             State::Head(_) => self.tick_head(now),
             State::Body(_) => self.tick_body(now),
-            State::Checking(_) => self.tick_check(),
+            State::Checking(_) => self.tick_check(now),
             State::Closing(_) => self.tick_close(),
+            State::Keeping(_) => self.tick_keep(now),
             State::Serving(_) | State::Closed => {}
         }
         self.watch_stall(now);
@@ -247,7 +252,7 @@ impl Connection {
             Timer::Memory => self.end_socket(now, crate::ws::Close::SlowConsumer),
             Timer::Stall => self.stalled(now),
             Timer::Close => self.close_is_late(now),
-            // Expiry is judged by both clocks at every tick; no service has a dial limit of its own.
+            // Expiry is judged by both clocks at every tick, and so is what the keeper has dialed.
             Timer::Expiry | Timer::Dial => {}
         }
     }
@@ -264,7 +269,7 @@ impl Connection {
                     self.state = State::Closed;
                 }
             }
-            State::Closed => {}
+            State::Keeping(_) | State::Closed => {}
         }
         self.use_pending(now);
     }
@@ -287,7 +292,7 @@ impl Connection {
                     self.serve_bytes(now, &bytes);
                 }
                 State::Preface(_) | State::Head(_) | State::Checking(_) => return,
-                State::Closing(_) | State::Closed => self.pending = Vec::new(),
+                State::Closing(_) | State::Keeping(_) | State::Closed => self.pending = Vec::new(),
             }
         }
     }
@@ -303,6 +308,7 @@ impl Connection {
             | State::Body(_)
             | State::Checking(_)
             | State::Closing(_)
+            | State::Keeping(_)
             | State::Closed => {}
             State::Serving(_) => {
                 self.socket_ended(now, 1006, "");
@@ -354,7 +360,7 @@ impl Connection {
                 }
             }
             // The close timer bounds everything that is left.
-            State::Closing(_) | State::Closed => self.timers.stop(Timer::Stall),
+            State::Closing(_) | State::Keeping(_) | State::Closed => self.timers.stop(Timer::Stall),
         }
     }
 
@@ -367,6 +373,7 @@ impl Connection {
             | State::Body(_)
             | State::Checking(_)
             | State::Closing(_)
+            | State::Keeping(_)
             | State::Closed => self.over(),
         }
     }
@@ -390,7 +397,7 @@ impl Connection {
             State::Checking(_) => self.pending.is_empty(),
             State::Serving(serving) => below && serving.wants_read(),
             State::Closing(_) => true,
-            State::Closed => false,
+            State::Keeping(_) | State::Closed => false,
         }
     }
 
@@ -403,6 +410,7 @@ impl Connection {
             | State::Checking(_)
             | State::Serving(_)
             | State::Closing(_)
+            | State::Keeping(_)
             | State::Closed => usize::MAX,
         }
     }

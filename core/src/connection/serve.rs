@@ -229,7 +229,7 @@ impl Connection {
             return;
         }
         let State::Serving(serving) = &mut self.state else {
-            return;
+            return self.keeper_event(now, leg, event);
         };
         let close = serving.socket.call(now, &mut self.legs, |service, context| {
             service.leg(context, leg, event)

@@ -9,7 +9,7 @@ pub mod ldap;
 
 use std::fmt;
 
-use crate::leg::{ClientTls, Leg};
+use crate::leg::{ClientTls, Leg, LegEvent};
 use crate::legs::Legs;
 
 /// The leg of an exchange, lent for one call.
@@ -34,10 +34,55 @@ impl<'a> Line<'a> {
         self.legs.write(self.leg, bytes);
     }
 
-    /// Starts TLS; answered by [`LegEvent::Secured`](crate::leg::LegEvent::Secured) or
-    /// [`LegEvent::Broken`](crate::leg::LegEvent::Broken).
+    /// Starts TLS; answered by [`LegEvent::Secured`] or [`LegEvent::Broken`].
     pub(crate) fn secure(&mut self, tls: ClientTls) {
         self.legs.secure(self.leg, tls);
+    }
+}
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(crate) enum Talk {
+    /// A request over HTTP.
+    Http(http::Fetch),
+    /// A login at a directory.
+    Ldap(Box<ldap::Talk>),
+}
+
+/// What an exchange has found.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// The answer to a request over HTTP.
+    Http(http::Reply),
+    /// What a directory says of a user and a password.
+    Ldap(ldap::Verdict),
+}
+
+impl Said {
+    /// Returns the answer to a request over HTTP; nobody else is asked so.
+    pub(crate) fn http(self) -> Result<http::Reply, Fault> {
+        match self {
+            Self::Http(reply) => Ok(reply),
+            Self::Ldap(_) => Err(Fault::Unusable),
+        }
+    }
+
+    /// Returns what a directory says; nobody else is asked so.
+    pub(crate) fn ldap(self) -> Result<ldap::Verdict, Fault> {
+        match self {
+            Self::Ldap(verdict) => Ok(verdict),
+            Self::Http(_) => Err(Fault::Unusable),
+        }
+    }
+}
+
+impl Talk {
+    /// Takes in what happened on the leg; some as soon as there is nothing more to find.
+    pub(crate) fn hear(&mut self, line: &mut Line<'_>, event: LegEvent<'_>) -> Option<Result<Said, Fault>> {
+        match self {
+            Self::Http(fetch) => fetch.hear(line, event).map(|ended| ended.map(Said::Http)),
+            Self::Ldap(talk) => talk.hear(line, event).map(|ended| ended.map(Said::Ldap)),
+        }
     }
 }
 

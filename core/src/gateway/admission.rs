@@ -99,6 +99,8 @@ impl Admissions {
 #[derive(Debug)]
 pub struct Admission {
     gateway: Arc<Gateway>,
+    /// Whether it counts as a connection.
+    counted: bool,
     key: Option<AddressKey>,
     bell: Arc<Bell>,
     number: u64,
@@ -118,10 +120,23 @@ impl Admission {
         let (number, bell) = gateway.bells.hang();
         Some(Self {
             gateway: Arc::clone(gateway),
+            counted: true,
             key,
             bell,
             number,
         })
+    }
+
+    /// A place for what is no connection of anybody: it counts nowhere.
+    pub(crate) fn keeper(gateway: &Arc<Gateway>) -> Self {
+        let (number, bell) = gateway.bells.hang();
+        Self {
+            gateway: Arc::clone(gateway),
+            counted: false,
+            key: None,
+            bell,
+            number,
+        }
     }
 
     /// Counts the connection as one of `address` from now on; `false` if that has too many.
@@ -152,6 +167,8 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.gateway.bells.take_down(self.number);
-        self.gateway.admissions.leave(self.key);
+        if self.counted {
+            self.gateway.admissions.leave(self.key);
+        }
     }
 }

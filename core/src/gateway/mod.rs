@@ -1,6 +1,7 @@
 //! What all connections share: rules, limits, budgets, bells, counters.
 
 mod admission;
+mod outside;
 mod proof;
 mod reload;
 mod sessions;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use admission::Admission;
+pub(crate) use outside::{Asked, Errand, Outside, Waiting};
 pub(crate) use proof::{Proof, Redeemed};
 pub(crate) use sessions::{Ended, Membership, Sessions};
 pub(crate) use sockets::OpenSocket;
@@ -25,6 +27,7 @@ pub(crate) use tickets::{Bound, NoTicket, Place, Tickets};
 
 use crate::auth::grant::Grant;
 use crate::auth::nonces::Nonces;
+use crate::auth::verdicts::Verdicts;
 use crate::bell::Bells;
 use crate::budget::{Memory, Slots};
 use crate::config::{Config, ConfigErrors, ServiceKind};
@@ -72,6 +75,8 @@ pub struct Stats {
     pub jobs_running: usize,
     /// Heavy jobs that wait for their turn.
     pub jobs_waiting: usize,
+    /// Checks that wait for an answer from elsewhere.
+    pub asking: usize,
     /// Bytes of `messageMemory` that are not claimed.
     pub message_memory_free: usize,
 }
@@ -94,6 +99,8 @@ pub struct Gateway {
     tickets: Tickets,
     throttle: throttle::Throttle,
     nonces: Nonces,
+    verdicts: Verdicts,
+    outside: Arc<Outside>,
     /// Connections that were closed for want of a PROXY header since the last look.
     unproxied: AtomicU64,
     step_ups: stepups::StepUps,
@@ -115,7 +122,7 @@ impl Gateway {
     /// # Errors
     /// Everything that is wrong in the files that the configuration names, each with its place.
     pub fn new(config: Config, seed: Seed, capacity: Capacity) -> Result<Arc<Self>, ConfigErrors> {
-        let mut rules = rules::build(&config)?;
+        let mut rules = rules::build(&config, &[])?;
         let warnings = std::mem::take(&mut rules.warnings);
         let limits = &rules.limits;
         Ok(Arc::new(Self {
@@ -133,6 +140,8 @@ impl Gateway {
             tickets: Tickets::default(),
             throttle: throttle::Throttle::default(),
             nonces: Nonces::default(),
+            verdicts: Verdicts::default(),
+            outside: Arc::default(),
             unproxied: AtomicU64::new(0),
             step_ups: stepups::StepUps::default(),
             draining: AtomicBool::new(false),
@@ -231,6 +240,7 @@ impl Gateway {
             sockets: self.sockets.open(),
             jobs_running,
             jobs_waiting,
+            asking: self.outside.waiting(),
             message_memory_free: self.memory.free(),
         }
     }
@@ -245,6 +255,14 @@ impl Gateway {
 
     pub(crate) const fn nonces(&self) -> &Nonces {
         &self.nonces
+    }
+
+    pub(crate) const fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
+    pub(crate) const fn outside(&self) -> &Arc<Outside> {
+        &self.outside
     }
 
     pub(crate) const fn step_ups(&self) -> &stepups::StepUps {

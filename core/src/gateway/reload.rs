@@ -194,7 +194,7 @@ impl Gateway {
             return Err(ConfigError::new(path, place, message).into());
         }
         // Parsed outside of all locks; the swap is all that a handshake can wait for.
-        let mut built = rules::build(&config)?;
+        let mut built = rules::build(&config, &self.rules().remote_keys)?;
         let warnings = std::mem::take(&mut built.warnings);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(built);
         {

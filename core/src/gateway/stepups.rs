@@ -183,7 +183,7 @@ mod tests {
     fn service() -> Arc<Service> {
         let text = r#"{"servers": [{"id": "a", "listen": ["127.0.0.1:0"], "plaintext": true}],
             "services": {"s": {"type": "echo", "accept": "/", "public": true}}}"#;
-        let rules = rules::build(&Config::parse(text, Path::new("c.json")).unwrap()).unwrap();
+        let rules = rules::build(&Config::parse(text, Path::new("c.json")).unwrap(), &[]).unwrap();
         let Target::Service(service) = &rules.servers[0].routes["/"][0].to else {
             panic!("the path leads to the service");
         };

@@ -1,7 +1,10 @@
 //! From the configuration to the rules: files are parsed, names resolved, every fault collected.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use rustls::ClientConfig;
 
 use super::{Route, Rules, Server, Service, Target};
 use crate::auth::algorithm::Algorithm;
@@ -11,7 +14,8 @@ use crate::auth::ephemeral::EphemeralModule;
 use crate::auth::groupfile::Groups;
 use crate::auth::jwk::KeySet;
 use crate::auth::jwt;
-use crate::auth::realm::{JwtModule, Module, Realm, UsersModule};
+use crate::auth::realm::{JwtModule, Keys, Module, Realm, UsersModule};
+use crate::auth::remote::RemoteKeys;
 use crate::auth::userfile::{LineError, UserFile};
 use crate::authz::acl::Acl;
 use crate::config;
@@ -22,16 +26,20 @@ use crate::config::{
 use crate::http::{HostPattern, OriginPattern, Status};
 use crate::tls;
 
-/// Builds the rules that `config` describes.
+/// Builds the rules that `config` describes. Key sets that were fetched for the rules `before` these
+/// are taken over.
 ///
 /// # Errors
 /// Everything that is wrong in the files that it names, with file and line.
-pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
+pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules, ConfigErrors> {
     let mut builder = Builder {
         config,
         errors: Vec::new(),
         warnings: Vec::new(),
         groups: BTreeSet::new(),
+        remote: before.to_vec(),
+        used: Vec::new(),
+        trusted: BTreeMap::new(),
     };
     let realms: BTreeMap<&str, Arc<Realm>> = config
         .realms
@@ -50,7 +58,12 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
         .iter()
         .map(|server| builder.server(server, &services, &realms))
         .collect();
-    let Builder { errors, warnings, .. } = builder;
+    let Builder {
+        errors,
+        warnings,
+        used: remote_keys,
+        ..
+    } = builder;
     match ConfigErrors::from_vec(errors) {
         Some(errors) => Err(errors),
         None => Ok(Rules {
@@ -58,6 +71,7 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
             limits: config.limits.clone(),
             throttle: config.throttle.clone(),
             drain_grace: config.drain_grace,
+            remote_keys,
             warnings,
         }),
     }
@@ -65,14 +79,34 @@ pub(crate) fn build(config: &Config) -> Result<Rules, ConfigErrors> {
 
 pub(super) struct Builder<'c> {
     pub(super) config: &'c Config,
-    errors: Vec<ConfigError>,
+    pub(super) errors: Vec<ConfigError>,
     warnings: Vec<String>,
     /// The names of all groups of all group files: roles that exist.
     groups: BTreeSet<String>,
+    /// Key sets of issuers that were fetched already.
+    pub(super) remote: Vec<Arc<RemoteKeys>>,
+    /// Those that these rules use.
+    pub(super) used: Vec<Arc<RemoteKeys>>,
+    /// Settings of TLS clients by the file whose certificates they trust.
+    pub(super) trusted: BTreeMap<PathBuf, Arc<ClientConfig>>,
+}
+
+pub(super) const fn claims_mode(mode: ClaimsMode) -> jwt::ClaimsMode {
+    match mode {
+        ClaimsMode::Any => jwt::ClaimsMode::Any,
+        ClaimsMode::All => jwt::ClaimsMode::All,
+    }
+}
+
+pub(super) fn named(algorithms: &[&str]) -> Vec<Algorithm> {
+    algorithms
+        .iter()
+        .filter_map(|name| Algorithm::from_name(name).ok())
+        .collect()
 }
 
 impl<'c> Builder<'c> {
-    fn fault(&mut self, file: &FileRef, line: Option<usize>, message: impl ToString) {
+    pub(super) fn fault(&mut self, file: &FileRef, line: Option<usize>, message: impl ToString) {
         let error = self.config.file_error(file, line, message.to_string());
         self.errors.push(error);
     }
@@ -84,7 +118,7 @@ impl<'c> Builder<'c> {
     }
 
     /// Returns the bytes of a named file; empty if the configuration was never loaded.
-    fn bytes(&self, file: &FileRef) -> &'c [u8] {
+    pub(super) fn bytes(&self, file: &FileRef) -> &'c [u8] {
         self.config
             .files
             .get(&file.path)
@@ -130,8 +164,10 @@ impl<'c> Builder<'c> {
                     let built = match &module.kind {
                         ModuleKind::Users(users) => Module::Users(self.users(realm, users)),
                         ModuleKind::Jwt(jwt) => Module::Jwt(self.jwt(jwt)?),
-                        // No file says so yet: see the members.
-                        ModuleKind::Ldap(_) => return None,
+                        ModuleKind::Introspection(module) => {
+                            Module::Introspection(Arc::new(self.introspection(module)?))
+                        }
+                        ModuleKind::Ldap(ldap) => Module::Ldap(Arc::new(self.ldap(ldap)?)),
                         ModuleKind::Ephemeral(ephemeral) => Module::Ephemeral(self.ephemeral(ephemeral)),
                     };
                     Some((module.success, built))
@@ -195,6 +231,11 @@ impl<'c> Builder<'c> {
             Verification::PublicKey { algorithm, key } => self.one_key(key, algorithm, KeySet::from_pem),
             Verification::Secret { algorithm, key } => self.one_key(key, algorithm, KeySet::from_secret),
             Verification::Jwks { keys } => self.key_set(keys, &jwt.algorithms),
+            Verification::RemoteJwks {
+                endpoint,
+                refresh,
+                refetch_interval,
+            } => self.remote_keys(endpoint, &jwt.algorithms, (*refresh, *refetch_interval)),
         }?;
         Some(JwtModule {
             keys,
@@ -205,10 +246,7 @@ impl<'c> Builder<'c> {
                 require_expiry: jwt.require_expiry,
                 token_type: jwt.token_type.clone(),
                 claims: jwt.claims.clone(),
-                claims_mode: match jwt.claims_mode {
-                    ClaimsMode::Any => jwt::ClaimsMode::Any,
-                    ClaimsMode::All => jwt::ClaimsMode::All,
-                },
+                claims_mode: claims_mode(jwt.claims_mode),
                 roles: jwt.roles.clone(),
             },
         })
@@ -219,27 +257,25 @@ impl<'c> Builder<'c> {
         file: &FileRef,
         algorithm: &str,
         read: impl FnOnce(Algorithm, &[u8]) -> Result<KeySet, E>,
-    ) -> Option<KeySet> {
+    ) -> Option<Keys> {
         let algorithm = Algorithm::from_name(algorithm)
             .map_err(|error| self.fault(file, None, error))
             .ok()?;
         read(algorithm, self.bytes(file))
             .map_err(|error| self.fault(file, None, error))
             .ok()
+            .map(|keys| Keys::Fixed(Arc::new(keys)))
     }
 
-    fn key_set(&mut self, file: &FileRef, algorithms: &[&str]) -> Option<KeySet> {
-        let algorithms: Vec<_> = algorithms
-            .iter()
-            .filter_map(|name| Algorithm::from_name(name).ok())
-            .collect();
+    fn key_set(&mut self, file: &FileRef, algorithms: &[&str]) -> Option<Keys> {
+        let algorithms = named(algorithms);
         let (keys, skipped) = KeySet::from_jwks(self.bytes(file), &algorithms)
             .map_err(|error| self.fault(file, None, error))
             .ok()?;
         for key in skipped {
             self.warnings.push(format!("{}: {key}", file.path.display()));
         }
-        Some(keys)
+        Some(Keys::Fixed(Arc::new(keys)))
     }
 
     fn service(&mut self, service: &config::Service, realms: &BTreeMap<&str, Arc<Realm>>) -> Service {

@@ -3,6 +3,7 @@
 
 mod build;
 mod realm_path;
+mod remote;
 mod route;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ pub(crate) use realm_path::{PathKind, RealmPath};
 pub(crate) use route::Found;
 
 use crate::auth::realm::Realm;
+use crate::auth::remote::RemoteKeys;
 use crate::authz::acl::Acl;
 use crate::config::{self, Carrier, Limits, Network, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
@@ -28,6 +30,8 @@ pub(crate) struct Rules {
     pub(crate) limits: Limits,
     pub(crate) throttle: config::Throttle,
     pub(crate) drain_grace: Duration,
+    /// The key sets that are fetched from their issuers.
+    pub(crate) remote_keys: Vec<Arc<RemoteKeys>>,
     /// What was left out while the rules were built, for the log.
     pub(crate) warnings: Vec<String>,
 }

@@ -2,8 +2,10 @@
 
 use countersign_core::leg::DialError;
 
+use crate::fake::Fake;
+
 /// Who answers at a dialed address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum FarEnd {
     /// Nobody: dialing fails.
     Dead(DialError),
@@ -13,4 +15,6 @@ pub enum FarEnd {
     Echo,
     /// Sends these bytes and then its end of stream, whatever it gets.
     Bytes(Vec<u8>),
+    /// Answers as this fake does.
+    Fake(Fake),
 }

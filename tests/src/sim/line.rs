@@ -1,12 +1,14 @@
 //! One accepted stream in the simulator, with all its legs, seen from the wire.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use countersign_core::leg::Leg;
 use countersign_core::time::Moment;
 
 use super::Speaks;
 use super::far::FarEnd;
+use crate::fake::Talker;
 use crate::watched::Watched;
 
 /// How a stream ended for its far end.
@@ -28,7 +30,6 @@ pub(super) enum Tls {
 }
 
 /// One leg, seen from its far end.
-#[derive(Debug)]
 pub(super) struct Stream {
     /// Written by the far end, not read by the core yet.
     pub(super) inbound: VecDeque<u8>,
@@ -47,6 +48,16 @@ pub(super) struct Stream {
     pub(super) taking: bool,
     /// Who answers at the other end; the client's leg is driven by a script.
     pub(super) far: Option<FarEnd>,
+    /// The fake's side of this stream.
+    pub(super) talker: Option<Box<dyn Talker>>,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("far", &self.far)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Stream {
@@ -61,6 +72,10 @@ impl Stream {
             tls,
             delivering: false,
             taking: false,
+            talker: match &far {
+                Some(FarEnd::Fake(fake)) => Some(fake.talker()),
+                Some(FarEnd::Dead(_) | FarEnd::Silent | FarEnd::Echo | FarEnd::Bytes(_)) | None => None,
+            },
             far,
         }
     }

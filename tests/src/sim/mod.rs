@@ -44,6 +44,9 @@ const REFRESH: Duration = Duration::from_secs(2);
 /// How long a simulated TLS handshake takes.
 const HANDSHAKE: Duration = Duration::from_millis(3);
 
+/// The line of the connection that asks verifiers elsewhere.
+const KEEPER: u64 = 0;
+
 /// The port that every simulated server has.
 pub const PORT: u16 = 8443;
 
@@ -120,7 +123,28 @@ impl Sim {
             far_ends: BTreeMap::new(),
         };
         sim.agenda.add(now.at, REFRESH, 0, Event::Refresh);
+        sim.keep();
         sim
+    }
+
+    /// Starts the connection that asks verifiers elsewhere.
+    fn keep(&mut self) {
+        let keeper = Connection::keeper(&self.gateway, self.now);
+        self.watch(KEEPER, keeper, BTreeMap::new(), Speaks::Nothing);
+    }
+
+    /// Puts a connection under watch as `line`.
+    fn watch(&mut self, line: u64, connection: Connection, streams: BTreeMap<Leg, Stream>, speaks: Speaks) {
+        let mut watched = Watched::new(connection);
+        let rung = Arc::clone(&self.rung);
+        watched.set_waker(&Waker::from(Arc::new(LineWaker { line, rung })));
+        let entry = Line {
+            watched: Some(watched),
+            streams,
+            speaks,
+            armed: None,
+        };
+        self.lines.insert(line, entry);
     }
 
     /// Returns both clocks.
@@ -151,6 +175,11 @@ impl Sim {
     /// Returns the files that the gateway reads.
     pub const fn files(&mut self) -> &mut MemoryFiles {
         &mut self.files
+    }
+
+    /// Lets the keeper set out once the far ends are in their places.
+    pub fn begin(&mut self) {
+        self.tend(KEEPER);
     }
 
     /// Puts someone behind an address (`host:port`) or a file name.
@@ -185,7 +214,8 @@ impl Sim {
     /// Accepts a stream on a server; `None` if the gateway has no room for it. Plain text
     /// on a TLS listener fails in the handshake, as it does in the world.
     pub fn accept(&mut self, server: usize, from: Option<IpAddr>, speaks: Speaks) -> Option<u64> {
-        let line = self.lines.len() as u64 + 1;
+        // The keeper is one of the lines.
+        let line = self.lines.len() as u64;
         let listener = self
             .gateway
             .listeners()
@@ -204,19 +234,9 @@ impl Sim {
             remote: SocketAddr::new(from, port),
             local,
         };
-        let mut watched = Watched::new(Connection::client(admission, peer, self.now));
-        let rung = Arc::clone(&self.rung);
-        watched.set_waker(&Waker::from(Arc::new(LineWaker { line, rung })));
+        let connection = Connection::client(admission, peer, self.now);
         let streams = BTreeMap::from([(Leg::CLIENT, Stream::new(Tls::Open, None))]);
-        self.lines.insert(
-            line,
-            Line {
-                watched: Some(watched),
-                streams,
-                speaks,
-                armed: None,
-            },
-        );
+        self.watch(line, connection, streams, speaks);
         self.tend(line);
         Some(line)
     }
@@ -259,7 +279,8 @@ impl Sim {
 
     /// Returns how many connections are not over.
     pub fn open(&self) -> usize {
-        self.lines.values().filter(|line| line.watched.is_some()).count()
+        let clients = self.lines.iter().filter(|(line, _)| **line != KEEPER);
+        clients.filter(|(_, line)| line.watched.is_some()).count()
     }
 
     /// Returns what `Debug` shows of the gateway and of all connections.

@@ -59,6 +59,18 @@ impl Sim {
         self.collect_rings();
     }
 
+    /// Asks all fakes whether they have more to say by now.
+    pub fn nudge(&mut self) {
+        let streams = self.lines.iter().flat_map(|(line, entry)| {
+            let fakes = entry.streams.iter().filter(|(_, stream)| stream.talker.is_some());
+            fakes.map(|(leg, _)| (*line, *leg))
+        });
+        for (line, leg) in streams.collect::<Vec<_>>() {
+            self.answer(line, leg);
+            self.tend(line);
+        }
+    }
+
     /// Lets a far end write. Says whether somebody is there to read it.
     pub(super) fn write(&mut self, line: u64, leg: Leg, bytes: &[u8]) -> bool {
         let open = self.lines.get(&line).is_some_and(|line| line.watched.is_some());
@@ -154,6 +166,15 @@ impl Sim {
         };
         match stream.far {
             Some(FarEnd::Echo) => stream.inbound.extend(got),
+            Some(FarEnd::Fake(_)) => {
+                if let Some(talker) = &mut stream.talker
+                    && !stream.finished
+                {
+                    let reply = talker.hear(&got);
+                    stream.inbound.extend(reply.bytes);
+                    stream.finished = reply.end;
+                }
+            }
             Some(FarEnd::Bytes(_) | FarEnd::Dead(_) | FarEnd::Silent) | None => {}
         }
     }
@@ -162,6 +183,8 @@ impl Sim {
         if self.stream(line, leg).is_none() {
             return;
         }
+        // Some end a stream without a word.
+        self.answer(line, leg);
         if result.is_err() {
             self.lines.get_mut(&line).map(|entry| entry.streams.remove(&leg));
         }
@@ -301,7 +324,7 @@ impl Sim {
         let result = match far {
             FarEnd::Silent => None,
             FarEnd::Dead(error) => Some(Err(error)),
-            FarEnd::Echo => Some(Ok(Opened::default())),
+            FarEnd::Echo | FarEnd::Fake(_) => Some(Ok(Opened::default())),
             FarEnd::Bytes(bytes) => {
                 stream.inbound.extend(&bytes);
                 stream.finished = true;

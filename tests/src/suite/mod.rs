@@ -14,7 +14,10 @@ pub mod explain;
 pub mod factors;
 pub mod form;
 pub mod head;
+pub mod introspection;
 pub mod jws;
+pub mod keyset;
+pub mod ldap;
 pub mod legs;
 pub mod lifetime;
 pub mod limits;
@@ -220,6 +223,22 @@ macro_rules! rows {
                 r02_dribbling_does_not_extend_the_head_timeout,
                 r07_kept_connection_ends_silently_when_unused,
             ],
+            introspection: [
+                e09_active_tokens_are_granted_and_others_are_not,
+                e09_the_question_is_a_form_with_the_clients_own_credentials,
+                e09_audience_issuer_times_and_claims_are_judged,
+                e09_what_is_not_asked_about,
+                m31_a_repeated_token_is_asked_about_once,
+                m31_nothing_is_remembered_if_the_file_says_so,
+                m31_answers_end_and_bad_ones_sooner,
+                m31_two_hundred_handshakes_make_one_call,
+                m31_the_answer_outlives_who_asked_first,
+                e09_a_verifier_that_fails_is_503_and_recovers,
+                e09_a_dead_verifier_touches_no_open_socket,
+                e09_too_many_questions_are_503,
+                e09_over_tls_with_the_authorities_of_the_file,
+                e09_mistakes_do_not_load,
+            ],
             jws: [
                 m14_every_algorithm_verifies,
                 m14_a_key_verifies_its_algorithm_alone,
@@ -228,6 +247,31 @@ macro_rules! rows {
                 m15_kid_chooses_the_key,
                 r12_without_kid_the_only_key_counts,
                 r12_keys_in_the_token_are_not_used,
+            ],
+            keyset: [
+                e08_keys_are_fetched_at_the_start,
+                e08_an_unknown_kid_fetches_once_in_the_interval,
+                e08_two_hundred_unknown_kids_make_one_fetch,
+                e08_a_failed_fetch_keeps_the_old_keys,
+                e08_without_any_key_503_until_there_is_one,
+                e08_a_reload_fetches_nothing_and_withdrawn_keys_end,
+                e08_cache_control_is_heard_within_limits,
+                e08_mistakes_do_not_load,
+            ],
+            ldap: [
+                m24_members_of_a_group_hold_its_role,
+                m24_search_bind_and_groups,
+                m24_wrong_password_and_unknown_user_look_the_same,
+                m24_a_filter_in_the_name_matches_nobody,
+                m24_an_empty_password_reaches_nobody,
+                m24_two_entries_are_nobody,
+                m24_start_tls_goes_first,
+                m24_over_tls_with_the_authorities_of_the_file,
+                m24_a_directory_that_fails_is_503_and_recovers,
+                m24_a_dead_directory_touches_no_open_socket,
+                m24_too_many_conversations_are_503,
+                m24_in_a_chain,
+                m24_mistakes_do_not_load,
             ],
             legs: [
                 legs_dial_write_and_end,

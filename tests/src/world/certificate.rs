@@ -22,6 +22,12 @@ static CERTIFICATE: LazyLock<Certificate> = LazyLock::new(|| {
     }
 });
 
+/// Returns a certificate that nobody has.
+pub(super) fn other() -> String {
+    let names = ["localhost".to_owned()];
+    generate_simple_self_signed(names).unwrap().cert.pem()
+}
+
 /// Returns chain and key in one text.
 pub(super) fn pem() -> &'static str {
     &CERTIFICATE.pem

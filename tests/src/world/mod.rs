@@ -2,6 +2,7 @@
 
 mod certificate;
 mod echoes;
+mod fakes;
 mod folder;
 mod real;
 mod setup;
@@ -29,6 +30,7 @@ use countersign_core::time::{Now, UnixTime};
 use real::Real;
 
 use crate::client::{Client, Link};
+use crate::fake::Fake;
 use crate::keys::Token;
 use crate::sim::{self, FarEnd, Habits, Sim, SimLink, Speaks, Transcript};
 
@@ -56,6 +58,8 @@ pub struct World {
     seed: u64,
     habits: Habits,
     sims: RefCell<Vec<Rc<RefCell<Sim>>>>,
+    /// Who answers where in the simulator.
+    fakes: RefCell<Vec<(String, Fake)>>,
 }
 
 impl World {
@@ -66,6 +70,7 @@ impl World {
             seed,
             habits,
             sims: RefCell::new(Vec::new()),
+            fakes: RefCell::new(Vec::new()),
         }
     }
 
@@ -107,6 +112,17 @@ impl World {
         self.simulate(PathBuf::from(FILE), setup.memory(), &[], habits)
     }
 
+    /// Places `fake` somewhere, and returns its host and port. To be called before the gateway starts.
+    pub fn fake(&self, fake: Fake, tls: bool) -> String {
+        if self.kind != Kind::Sim {
+            return fakes::listen(fake, tls).to_string();
+        }
+        let mut fakes = self.fakes.borrow_mut();
+        let address = format!("127.0.0.1:{}", 1000 + fakes.len());
+        fakes.push((address.clone(), fake));
+        address
+    }
+
     /// Starts what is in memory, with fixed pages: the demo.
     ///
     /// # Panics
@@ -123,7 +139,12 @@ impl World {
 
     fn simulate(&self, path: PathBuf, mut files: MemoryFiles, pages: &[Page], habits: Habits) -> Stage {
         let gateway = load(&path, &mut files, pages);
-        let sim = Rc::new(RefCell::new(Sim::new(gateway, files, path, self.seed, habits)));
+        let mut sim = Sim::new(gateway, files, path, self.seed, habits);
+        for (address, fake) in self.fakes.borrow().iter() {
+            sim.place(address, FarEnd::Fake(fake.clone()));
+        }
+        sim.begin();
+        let sim = Rc::new(RefCell::new(sim));
         self.sims.borrow_mut().push(Rc::clone(&sim));
         Stage {
             running: Running::Sim(sim),
@@ -283,6 +304,13 @@ impl Stage {
                 sim.borrow_mut().place(&format!("folder/{name}"), far);
                 "folder".to_owned()
             }
+        }
+    }
+
+    /// Lets fakes say what they have held back. In the real worlds they look for it by themselves.
+    pub fn nudge(&self) {
+        if let Running::Sim(sim) = &self.running {
+            sim.borrow_mut().nudge();
         }
     }
 

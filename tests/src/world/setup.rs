@@ -185,6 +185,16 @@ impl Setup {
             .file("server.pem", super::certificate::pem())
     }
 
+    /// Returns the certificate that the tests' TLS peers have, and vouches for them.
+    pub fn authority() -> &'static str {
+        super::certificate::pem()
+    }
+
+    /// Returns a certificate that vouches for nobody.
+    pub fn other_authority() -> String {
+        super::certificate::other()
+    }
+
     /// Lets what a client writes at once arrive at once, in the simulator too.
     #[must_use]
     pub const fn unsplit(self) -> Self {

@@ -1,6 +1,7 @@
 //! `ldap` modules.
 
-use super::super::ldap::{Account, Filter, GroupSearch, Ldap, LdapUrl, Placeholder, is_loopback};
+use super::super::endpoint::is_loopback;
+use super::super::ldap::{Account, Filter, GroupSearch, Ldap, LdapUrl, Placeholder};
 use super::super::view::View;
 use super::Builder;
 

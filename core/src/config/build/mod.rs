@@ -3,6 +3,7 @@
 mod acl;
 mod ldap;
 mod realm;
+mod remote;
 mod server;
 mod service;
 

@@ -139,6 +139,7 @@ impl Builder<'_, '_> {
             "users" => ModuleKind::Users(self.users(&view)),
             "jwt" => ModuleKind::Jwt(Box::new(self.jwt(&view)?)),
             "ldap" => ModuleKind::Ldap(Box::new(self.ldap(&view)?)),
+            "introspection" => ModuleKind::Introspection(Box::new(self.introspection(&view)?)),
             "ephemeral" => ModuleKind::Ephemeral(self.ephemeral(&view)?),
             _ => return None,
         };
@@ -181,7 +182,10 @@ impl Builder<'_, '_> {
     fn check_digest(&mut self, view: &View<'_>, challenges: &[Challenge], modules: &[LoginModule]) {
         let file = modules.iter().find_map(|module| match &module.kind {
             ModuleKind::Users(users) => users.digests.as_ref(),
-            ModuleKind::Jwt(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => None,
+            ModuleKind::Jwt(_)
+            | ModuleKind::Introspection(_)
+            | ModuleKind::Ldap(_)
+            | ModuleKind::Ephemeral(_) => None,
         });
         let challenge = challenges
             .iter()
@@ -203,7 +207,9 @@ impl Builder<'_, '_> {
     }
 
     fn jwt(&mut self, view: &View<'_>) -> Option<Jwt> {
-        let verification = view.object("verification").and_then(|view| verification(&view));
+        let verification = view
+            .object("verification")
+            .and_then(|view| self.verification(&view));
         if let (Some(item), Some(Verification::PublicKey { .. } | Verification::Secret { .. })) =
             (view.item("algorithms"), &verification)
         {
@@ -212,19 +218,11 @@ impl Builder<'_, '_> {
         }
         let algorithms = view.texts("algorithms");
         let built = RSA_ALGORITHMS.iter().map(|word| word.text);
-        let claims = view.map("claims");
         Some(Jwt {
             issuer: view.owned("issuer"),
             audience: view.owned("audience"),
-            claims: claims
-                .into_iter()
-                .map(|(name, values)| (name.to_owned(), values.texts()))
-                .collect(),
-            claims_mode: match view.text("claimsMode") {
-                None | Some("any") => ClaimsMode::Any,
-                Some("all") => ClaimsMode::All,
-                Some(_) => return None,
-            },
+            claims: claims(view),
+            claims_mode: claims_mode(view)?,
             roles: view.texts("roles"),
             leeway: view.duration("leeway")?,
             require_expiry: view.boolean("requireExpiry"),
@@ -252,31 +250,33 @@ fn digest(realm: &View<'_>) -> Option<Digest> {
     })
 }
 
-fn verification(view: &View<'_>) -> Option<Verification> {
-    let (name, item) = view.single()?;
-    let inner = item.object()?;
-    if name == "jwks" {
-        let keys = inner.file("keyFile")?;
-        return Some(Verification::Jwks { keys });
-    }
-    let (algorithm, key) = inner.single()?;
-    let key = key.object()?.file("keyFile")?;
-    match name {
-        "publicKey" => Some(Verification::PublicKey { algorithm, key }),
-        "secret" => Some(Verification::Secret { algorithm, key }),
-        _ => None,
+pub(super) fn claims(view: &View<'_>) -> Vec<(String, Vec<String>)> {
+    let claims = view.map("claims").into_iter();
+    claims
+        .map(|(name, values)| (name.to_owned(), values.texts()))
+        .collect()
+}
+
+pub(super) fn claims_mode(view: &View<'_>) -> Option<ClaimsMode> {
+    match view.text("claimsMode") {
+        None | Some("any") => Some(ClaimsMode::Any),
+        Some("all") => Some(ClaimsMode::All),
+        Some(_) => None,
     }
 }
 
 /// Returns the challenges that the modules of a realm can judge, the stronger first.
 fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
     let bearer = modules.iter().any(|module| match &module.kind {
-        ModuleKind::Jwt(_) => true,
+        ModuleKind::Jwt(_) | ModuleKind::Introspection(_) => true,
         ModuleKind::Users(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => false,
     });
     let digest = modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.digests.is_some(),
-        ModuleKind::Jwt(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => false,
+        ModuleKind::Jwt(_)
+        | ModuleKind::Introspection(_)
+        | ModuleKind::Ldap(_)
+        | ModuleKind::Ephemeral(_) => false,
     });
     let schemes = [
         (Scheme::Bearer, bearer),
@@ -297,6 +297,6 @@ fn judge_passwords(modules: &[LoginModule]) -> bool {
     modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.passwords.is_some(),
         ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => true,
-        ModuleKind::Jwt(_) => false,
+        ModuleKind::Jwt(_) | ModuleKind::Introspection(_) => false,
     })
 }

@@ -17,7 +17,6 @@ pub use url::LdapUrl;
 
 pub(super) use dn::check as check_dn;
 pub(super) use filter::attribute as check_attribute;
-pub(super) use url::is_loopback;
 
 /// An `ldap` module (SPEC M24).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,5 @@
 //! LDAP URLs (RFC 4516): scheme, host, port and base, nothing else.
 
-use std::net::IpAddr;
-
 use super::super::address;
 use super::super::error::quote;
 use super::dn;
@@ -86,14 +84,6 @@ fn decoded(path: &str) -> Result<String, String> {
         bytes.push(u8::try_from(high * 16 + low).map_err(|_| fault())?);
     }
     String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8 once it is decoded", quote(path)))
-}
-
-/// Says whether `host` is this machine: what goes there without TLS is seen by nobody else.
-pub(in crate::config) fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

@@ -136,14 +136,14 @@ static MODULE: Tagged = Tagged {
         Variant {
             name: "introspection",
             doc: "Opaque tokens, RFC 7662",
-            rows: &[],
-            state: State::Later,
+            rows: INTROSPECTION,
+            state: State::Built,
         },
         Variant {
             name: "ldap",
             doc: "An LDAP directory",
             rows: LDAP,
-            state: State::Later,
+            state: State::Built,
         },
         Variant {
             name: "ephemeral",
@@ -197,21 +197,8 @@ static RSA_WORD: Kind = Kind::Word(RSA_ALGORITHMS);
 static JWT: &[Row] = &[
     row("issuer", NAME, "What iss must be"),
     row("audience", NAME, "What aud must be or contain"),
-    row(
-        "claims",
-        Kind::Map {
-            of: &CLAIM_VALUES,
-            name: &PLAIN,
-            min: 1,
-        },
-        "Claims with their accepted values",
-    ),
-    row(
-        "claimsMode",
-        Kind::Word(&[Word::built("any"), Word::built("all")]),
-        "How many of the claims must hold",
-    )
-    .or("\"any\""),
+    row("claims", CLAIMS, "Claims with their accepted values"),
+    row("claimsMode", CLAIMS_MODE, "How many of the claims must hold").or("\"any\""),
     row("roles", list(&NAME), "Claims whose values become roles").or("[]"),
     row("leeway", ANY_LENGTH, "How far clocks may differ").or("\"30 seconds\""),
     row("requireExpiry", Kind::Boolean, "Refuses tokens without exp").or("true"),
@@ -229,6 +216,53 @@ static JWT: &[Row] = &[
     .required(),
 ];
 
+const CA_FILE: &str = "Trusted certificates in PEM; default the system's";
+const PLAINTEXT: &str = "Allows a URL without TLS beyond loopback";
+
+/// The members of an `introspection` module.
+static INTROSPECTION: &[Row] = &[
+    row("url", Kind::Text(&URL), "Who is asked").required(),
+    row("clientId", NAME, "Who asks").required(),
+    row("clientSecretFile", Kind::File, "Password for asking").required(),
+    row("caFile", Kind::File, CA_FILE),
+    row("plaintext", Kind::Boolean, PLAINTEXT).or("false"),
+    row("cacheTtl", ANY_LENGTH, "How long an active token counts unasked").or("\"60 seconds\""),
+    row(
+        "negativeTtl",
+        ANY_LENGTH,
+        "How long an inactive one is refused unasked",
+    )
+    .or("\"5 seconds\""),
+    row("timeout", QUESTION, "How long an answer may take").or("\"5 seconds\""),
+    row("maxInFlight", IN_FLIGHT, "Questions at once").or("64"),
+    row("jwts", Kind::Boolean, "Asks about tokens of three parts too").or("false"),
+    row("issuer", NAME, "What iss must be"),
+    row(
+        "audience",
+        NAME,
+        "What aud must be or contain; this or anyAudience",
+    ),
+    row("anyAudience", Kind::Boolean, "Takes tokens for any audience").or("false"),
+    row("claims", CLAIMS, "Claims with their accepted values"),
+    row("claimsMode", CLAIMS_MODE, "How many of the claims must hold").or("\"any\""),
+    row("roles", list(&NAME), "Claims whose values become roles").or("[]"),
+    row("leeway", ANY_LENGTH, "How far clocks may differ").or("\"30 seconds\""),
+];
+
+/// How long somebody else may take to answer: more than a minute no client waits for.
+const QUESTION: Kind = Kind::Duration { min: 1 };
+
+/// How many questions may be open at once; each holds a descriptor.
+const IN_FLIGHT: Kind = Kind::Count { min: 1, max: 4096 };
+
+const CLAIMS: Kind = Kind::Map {
+    of: &CLAIM_VALUES,
+    name: &PLAIN,
+    min: 1,
+};
+
+const CLAIMS_MODE: Kind = Kind::Word(&[Word::built("any"), Word::built("all")]);
+
 static VERIFICATION: &[Row] = &[
     row(
         "publicKey",
@@ -240,12 +274,22 @@ static VERIFICATION: &[Row] = &[
 ];
 
 static JWKS: &[Row] = &[
-    row("keyFile", Kind::File, "JWKS file").required(),
-    later("url", "Where the key set is fetched"),
-    later("refresh", "Time between two fetches"),
-    later("refetchInterval", "Time between two fetches for unknown keys"),
-    later("caFile", "Certificate authority of the URL"),
-    later("plaintext", "Allows a URL without TLS beyond loopback"),
+    row("keyFile", Kind::File, "JWKS file; this or url"),
+    row("url", Kind::Text(&URL), "Where the key set is fetched"),
+    row(
+        "refresh",
+        Kind::Duration { min: 1_000 },
+        "Longest time between two fetches",
+    )
+    .or("\"15 minutes\""),
+    row(
+        "refetchInterval",
+        Kind::Duration { min: 1_000 },
+        "Shortest time between two fetches, as for unknown keys",
+    )
+    .or("\"30 seconds\""),
+    row("caFile", Kind::File, CA_FILE),
+    row("plaintext", Kind::Boolean, PLAINTEXT).or("false"),
 ];
 
 static KEY_FILE: Kind = Kind::Object(&[row("keyFile", Kind::File, "The key's file").required()]);

@@ -2,7 +2,7 @@
 
 use super::super::network::Network;
 use super::super::table::{Format, Kind};
-use super::super::{address, syntax};
+use super::super::{address, endpoint, syntax};
 
 pub(super) const MEBIBYTE: u64 = 1024 * 1024;
 
@@ -79,6 +79,11 @@ pub(super) static CHALLENGE: Format = Format {
 pub(super) static ORIGIN: Format = Format {
     check: address::origin,
     pattern: "^(null|[A-Za-z][A-Za-z0-9+.-]*://[^/?#]+)$",
+};
+
+pub(super) static URL: Format = Format {
+    check: |text| endpoint::url(text).map(|_| ()),
+    pattern: "^https?://[^#@]+$",
 };
 
 pub(super) static NETWORK: Format = Format {

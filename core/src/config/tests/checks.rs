@@ -393,7 +393,7 @@ fn m14_a_module_has_one_verification() {
         &at,
         json!({"jwks": {}}),
         &format!("{path}.jwks"),
-        "\"keyFile\" is required",
+        "\"keyFile\" or \"url\" is required",
     );
     let path = "realms.demo.loginModules[1]";
     refuses(

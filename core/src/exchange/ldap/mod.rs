@@ -7,9 +7,11 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ring::digest::{Context, SHA256};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
@@ -22,8 +24,10 @@ pub use rehearsal::{Rehearsal, Scenery};
 pub(crate) use talk::Talk;
 
 /// A directory and what is asked there.
-#[derive(Debug)]
 pub(crate) struct Directory {
+    id: [u8; 32],
+    /// Where it is, for the log.
+    shown: String,
     destination: Destination,
     /// Present if the stream is secured before anything else is said.
     start_tls: Option<ClientTls>,
@@ -35,11 +39,26 @@ pub(crate) struct Directory {
     max_in_flight: usize,
 }
 
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Directory").field(&self.shown).finish()
+    }
+}
+
 /// The account that searches.
 #[derive(Debug)]
 struct Account {
     dn: String,
     password: Secret<Vec<u8>>,
+}
+
+/// Why a directory cannot be asked at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No certificate can be for its host.
+    Host,
+    /// The account that searches has no password.
+    Password,
 }
 
 /// What a directory says of a user and a password.
@@ -76,16 +95,15 @@ impl Directory {
         ldap: &Ldap,
         password: Option<&[u8]>,
         tls: Option<Arc<ClientConfig>>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Fault> {
         let url = &ldap.url;
         let tls = match (url.tls || ldap.start_tls, tls) {
             (false, _) => None,
             (true, Some(config)) => {
-                let name = ServerName::try_from(url.host.clone())
-                    .map_err(|_| "no certificate can carry the URL's host".to_owned())?;
+                let name = ServerName::try_from(url.host.clone()).map_err(|_| Fault::Host)?;
                 Some(ClientTls { name, config })
             }
-            (true, None) => return Err("TLS is not available".to_owned()),
+            (true, None) => return Err(Fault::Host),
         };
         let account = match (&ldap.account, password) {
             (None, _) => None,
@@ -93,10 +111,17 @@ impl Directory {
                 dn: account.dn.clone(),
                 password: service_password(password)?,
             }),
-            (Some(_), None) => return Err("the account has no password".to_owned()),
+            (Some(_), None) => return Err(Fault::Password),
         };
+        let mut id = Context::new(&SHA256);
+        id.update(format!("{ldap:?}\n").as_bytes());
+        id.update(password.unwrap_or_default());
+        let mut digest = [0; 32];
+        digest.copy_from_slice(id.finish().as_ref());
         let (first, start_tls) = if url.tls { (tls, None) } else { (None, tls) };
         Ok(Self {
+            id: digest,
+            shown: format!("{}:{}/{}", url.host, url.port, url.base),
             destination: Destination::Tcp {
                 host: url.host.clone(),
                 port: url.port,
@@ -110,6 +135,11 @@ impl Directory {
             timeout: ldap.timeout,
             max_in_flight: ldap.max_in_flight,
         })
+    }
+
+    /// Returns what tells it from others.
+    pub(crate) const fn id(&self) -> &[u8; 32] {
+        &self.id
     }
 
     /// Where to dial for one conversation.
@@ -131,26 +161,34 @@ impl Directory {
     /// [`Talk::hear`] know what happens there.
     ///
     /// # Errors
-    /// The verdict, where no server has to be asked. A bind without a password is an anonymous one
-    /// (RFC 4513 section 5.1.2) and succeeds with many servers; to those written in C, a password that
-    /// begins with NUL is none.
+    /// The verdict, where no server has to be asked: see [`Directory::judge_unasked`].
     pub(crate) fn talk(self: &Arc<Self>, user: &str, password: Secret<Vec<u8>>) -> Result<Talk, Verdict> {
-        if user.is_empty() {
-            return Err(Verdict::UnknownUser);
-        }
-        if password.expose().is_empty() || password.expose().contains(&0) {
-            return Err(Verdict::WrongPassword);
+        if let Some(verdict) = Self::judge_unasked(user, &password) {
+            return Err(verdict);
         }
         Ok(Talk::new(Arc::clone(self), user.to_owned(), password))
     }
 }
 
+impl Directory {
+    /// Returns the verdict on what must never reach a server. A bind without a password is an anonymous
+    /// one (RFC 4513 section 5.1.2) and succeeds with many servers; to those written in C, a password
+    /// that begins with NUL is none.
+    pub(crate) fn judge_unasked(user: &str, password: &Secret<Vec<u8>>) -> Option<Verdict> {
+        if user.is_empty() {
+            return Some(Verdict::UnknownUser);
+        }
+        let password = password.expose();
+        (password.is_empty() || password.contains(&0)).then_some(Verdict::WrongPassword)
+    }
+}
+
 /// Reads the account's password. An empty one would be an anonymous bind.
-fn service_password(file: &[u8]) -> Result<Secret<Vec<u8>>, String> {
+fn service_password(file: &[u8]) -> Result<Secret<Vec<u8>>, Fault> {
     let password = file.strip_suffix(b"\n").unwrap_or(file);
     let password = password.strip_suffix(b"\r").unwrap_or(password);
     match password.is_empty() || password.contains(&0) {
-        true => Err("the file holds no password, but an account needs one".to_owned()),
+        true => Err(Fault::Password),
         false => Ok(Secret::new(password.to_vec())),
     }
 }

@@ -79,11 +79,9 @@ impl Rehearsal {
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
         let account = Self::PASSWORD.to_uppercase();
-        let directory = Arc::new(Directory::new(
-            &ldap,
-            Some(account.as_bytes()),
-            Some(Arc::new(tls)),
-        )?);
+        let directory = Directory::new(&ldap, Some(account.as_bytes()), Some(Arc::new(tls)))
+            .map_err(|fault| format!("{fault:?}"))?;
+        let directory = Arc::new(directory);
         let password = Secret::new(Self::PASSWORD.as_bytes().to_vec());
         let talk = directory
             .talk("alice", password)

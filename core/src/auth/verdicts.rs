@@ -1,0 +1,241 @@
+//! What modules have found out already: the cache of signatures and of answers from elsewhere.
+//!
+//! A key is an HMAC under a key of the process over everything that the finding rests on, so that
+//! no credential is held and nothing found by other rules, another key set or another module is ever
+//! met (SPEC M31). Never kept: the verdict of a chain, roles that come from files, what time decides,
+//! a failed password, an unknown key, and that somebody could not be asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::entropy::{Entropy, Label};
+use crate::time::{Deadline, Moment, Now};
+
+/// Most findings that are kept of each kind. With the byte limit below: some tens of MiB at worst.
+pub(crate) const MAX_VERDICTS: usize = 64 * 1024;
+
+/// Most bytes of answers that are kept of each kind.
+pub(crate) const MAX_VERDICT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Longest time that a checked signature is remembered; the token's own end may come before.
+pub(crate) const SIGNATURE_TTL: Duration = Duration::from_secs(3600);
+
+/// What a finding is found by.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key([u8; 32]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(***)")
+    }
+}
+
+impl Key {
+    /// The key of a finding about `credential` by the module, rules and keys that `found_by` names.
+    pub(crate) fn new(entropy: &Entropy, kind: Kind, found_by: &[u8; 32], credential: &[&[u8]]) -> Self {
+        let mut message = vec![kind as u8];
+        message.extend_from_slice(found_by);
+        // Lengths keep ("a", "bc") and ("ab", "c") apart.
+        for part in credential {
+            message.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            message.extend_from_slice(part);
+        }
+        let key = Self(entropy.tagged(Label::Verdict, &message));
+        zeroize::Zeroize::zeroize(&mut message);
+        key
+    }
+}
+
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Whether a signature is of one of these keys.
+    Signature = 1,
+    /// Whether a token is active.
+    Introspection = 2,
+    /// Which keys an issuer publishes.
+    Keys = 3,
+    /// Whether a password is the user's; never kept.
+    Password = 4,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub(crate) enum Verdict {
+    /// The signature verifies.
+    Signed,
+    /// The token is active; these are its claims.
+    Active(Arc<Map<String, Value>>),
+    /// It is not.
+    Inactive,
+}
+
+/// The findings of one gateway. What was good and what was not are kept apart: a flood of bad
+/// tokens pushes no good one out.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    good: Mutex<Table>,
+    bad: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: BTreeMap<Key, Entry>,
+    /// The keys of `entries`, the first to end first.
+    ends: BTreeSet<(Moment, Key)>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    verdict: Verdict,
+    until: Deadline,
+    bytes: usize,
+}
+
+impl Verdicts {
+    /// Returns what was found under `key`, unless it has ended.
+    pub(crate) fn get(&self, key: Key, now: Now) -> Option<Verdict> {
+        let found = |table: &Mutex<Table>| {
+            let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = table.entries.get(&key)?;
+            (!entry.until.is_due(now)).then(|| entry.verdict.clone())
+        };
+        found(&self.good).or_else(|| found(&self.bad))
+    }
+
+    /// Keeps `verdict`, which took `bytes` to tell, until `until`.
+    pub(crate) fn keep(&self, key: Key, verdict: Verdict, bytes: usize, until: Deadline, now: Now) {
+        if until.is_due(now) {
+            return;
+        }
+        let table = match verdict {
+            Verdict::Signed | Verdict::Active(_) => &self.good,
+            Verdict::Inactive => &self.bad,
+        };
+        let entry = Entry {
+            verdict,
+            until,
+            bytes,
+        };
+        table.lock().unwrap_or_else(PoisonError::into_inner).keep(
+            key,
+            entry,
+            MAX_VERDICTS,
+            MAX_VERDICT_BYTES,
+        );
+    }
+
+    /// Returns how many findings are kept, good and bad.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> (usize, usize) {
+        let len = |table: &Mutex<Table>| table.lock().unwrap_or_else(PoisonError::into_inner).entries.len();
+        (len(&self.good), len(&self.bad))
+    }
+}
+
+impl Table {
+    fn keep(&mut self, key: Key, entry: Entry, most: usize, most_bytes: usize) {
+        self.forget(key);
+        self.bytes += entry.bytes;
+        self.ends.insert((entry.until.at, key));
+        self.entries.insert(key, entry);
+        // What ends first is worth least.
+        while (self.entries.len() > most || self.bytes > most_bytes)
+            && let Some((_, key)) = self.ends.first().copied()
+        {
+            self.forget(key);
+        }
+    }
+
+    fn forget(&mut self, key: Key) {
+        if let Some(old) = self.entries.remove(&key) {
+            self.bytes -= old.bytes;
+            self.ends.remove(&(old.until.at, key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::Seed;
+
+    fn entropy() -> Entropy {
+        Entropy::new(&Seed::new([1; 32]))
+    }
+
+    fn key(number: u32) -> Key {
+        Key::new(&entropy(), Kind::Signature, &[0; 32], &[&number.to_be_bytes()])
+    }
+
+    fn seconds(seconds: u64) -> Now {
+        Now::default().after(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn m31_a_finding_is_met_under_exactly_what_it_rests_on() {
+        let entropy = entropy();
+        let at = |kind, by: u8, parts: &[&[u8]]| Key::new(&entropy, kind, &[by; 32], parts);
+        let first = at(Kind::Signature, 1, &[b"ab", b"c"]);
+        assert_eq!(first, at(Kind::Signature, 1, &[b"ab", b"c"]));
+        for other in [
+            at(Kind::Introspection, 1, &[b"ab", b"c"]),
+            at(Kind::Signature, 2, &[b"ab", b"c"]),
+            at(Kind::Signature, 1, &[b"a", b"bc"]),
+            at(Kind::Signature, 1, &[b"abc"]),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+
+    #[test]
+    fn m31_a_finding_ends_by_either_clock() {
+        let verdicts = Verdicts::default();
+        let until = Deadline::after(Duration::from_secs(10), seconds(0));
+        verdicts.keep(key(1), Verdict::Signed, 0, until, seconds(0));
+        assert!(verdicts.get(key(1), seconds(9)).is_some());
+        assert!(verdicts.get(key(1), seconds(10)).is_none());
+        let mut jumped = seconds(1);
+        jumped.unix = jumped.unix.after(Duration::from_secs(60));
+        assert!(verdicts.get(key(1), jumped).is_none());
+        verdicts.keep(key(2), Verdict::Signed, 0, until, seconds(10));
+        assert_eq!(verdicts.len(), (1, 0));
+    }
+
+    #[test]
+    fn m31_both_kinds_are_bounded_in_number_and_bytes_and_apart() {
+        let verdicts = Verdicts::default();
+        let until = |number: u32| Deadline::after(Duration::from_secs(100 + u64::from(number)), seconds(0));
+        verdicts.keep(key(0), Verdict::Signed, 0, until(0), seconds(0));
+        for number in 1..=MAX_VERDICTS as u32 + 5 {
+            verdicts.keep(key(number), Verdict::Inactive, 0, until(number), seconds(0));
+        }
+        assert_eq!(verdicts.len(), (1, MAX_VERDICTS));
+        assert!(verdicts.get(key(0), seconds(0)).is_some());
+        assert!(verdicts.get(key(5), seconds(0)).is_none());
+        let large = MAX_VERDICT_BYTES / 4 + 1;
+        for number in 1..=8 {
+            verdicts.keep(
+                key(number),
+                Verdict::Active(Arc::default()),
+                large,
+                until(number),
+                seconds(0),
+            );
+        }
+        assert_eq!(verdicts.len().0, 3);
+        verdicts.keep(
+            key(9),
+            Verdict::Active(Arc::default()),
+            4 * large,
+            until(9),
+            seconds(0),
+        );
+        assert_eq!(verdicts.len().0, 0, "what does not fit is not kept");
+    }
+}

@@ -1,0 +1,129 @@
+//! The background connection: no client, but legs to everybody who has to be asked.
+
+use super::{Connection, Peer, State};
+use crate::auth::question::Question;
+use crate::exchange::{Fault, Line, Talk};
+use crate::gateway::{Admission, Errand, Gateway};
+use crate::leg::{Leg, LegEvent};
+use crate::legs::Legs;
+use crate::note::Note;
+use crate::time::{Moment, Now};
+use crate::timers::{Timer, Timers};
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// The questions that are out.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    out: Vec<Out>,
+}
+
+/// One question that is out.
+#[derive(Debug)]
+struct Out {
+    leg: Leg,
+    errand: Errand,
+    talk: Talk,
+    /// When it is given up.
+    until: Moment,
+}
+
+impl Connection {
+    /// What asks verifiers elsewhere for all connections of `gateway`, and keeps what they publish
+    /// fresh. It has no client leg and ends by itself only by a fault: then the adapter makes another.
+    /// There is to be one of it before the first accept.
+    pub fn keeper(gateway: &Arc<Gateway>, _now: Now) -> Self {
+        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let admission = Admission::keeper(gateway);
+        gateway.outside().set_keeper(admission.bell());
+        Self {
+            rules: gateway.rules(),
+            admission,
+            peer: Peer {
+                server: usize::MAX,
+                remote: nobody,
+                local: nobody,
+            },
+            legs: Legs::without_client(),
+            timers: Timers::default(),
+            notes: VecDeque::new(),
+            job: None,
+            state: State::Keeping(Box::default()),
+            pending: Vec::new(),
+            requests: 0,
+            attempts: 0,
+            late: false,
+            secured: false,
+        }
+    }
+
+    /// Goes out with what is to be asked, and gives up what takes too long.
+    pub(super) fn tick_keep(&mut self, now: Now) {
+        let State::Keeping(keeping) = &mut self.state else {
+            return;
+        };
+        let gateway = self.admission.gateway();
+        let (late, out) = std::mem::take(&mut keeping.out)
+            .into_iter()
+            .partition(|out| now.at >= out.until);
+        keeping.out = out;
+        for Out { leg, errand, .. } in late {
+            self.legs.let_go(leg);
+            let told = errand.end(Err(Fault::Late), gateway.verdicts(), now);
+            tell(&mut self.notes, told);
+        }
+        let rules = gateway.rules();
+        for keys in rules.remote_keys.iter().filter(|keys| keys.due() <= now.at) {
+            gateway
+                .outside()
+                .ask_for_all(Question::Keys(Arc::clone(keys)), gateway.entropy());
+        }
+        while let Some(errand) = gateway.outside().take() {
+            let begun = errand
+                .begin(now)
+                .and_then(|begun| Some((self.legs.dial(begun.to)?, begun.timeout, begun.talk)));
+            let Some((leg, timeout, talk)) = begun else {
+                // Out of numbers: the adapter makes another keeper, which has all of them.
+                self.state = State::Closed;
+                return;
+            };
+            keeping.out.push(Out {
+                leg,
+                errand,
+                talk,
+                until: now.at.after(timeout),
+            });
+        }
+        let fetches = rules.remote_keys.iter().map(|keys| keys.due());
+        match keeping.out.iter().map(|out| out.until).chain(fetches).min() {
+            Some(next) => self.timers.set(Timer::Dial, next),
+            None => self.timers.stop(Timer::Dial),
+        }
+    }
+
+    /// Lets an exchange hear what happened on its leg.
+    pub(super) fn keeper_event(&mut self, now: Now, leg: Leg, event: LegEvent<'_>) {
+        let State::Keeping(keeping) = &mut self.state else {
+            return;
+        };
+        let Some(index) = keeping.out.iter().position(|out| out.leg == leg) else {
+            return;
+        };
+        let Some(out) = keeping.out.get_mut(index) else {
+            return;
+        };
+        let mut line = Line::new(&mut self.legs, leg);
+        if let Some(said) = out.talk.hear(&mut line, event) {
+            let Out { errand, .. } = keeping.out.swap_remove(index);
+            self.legs.let_go(leg);
+            let told = errand.end(said, self.admission.gateway().verdicts(), now);
+            tell(&mut self.notes, told);
+        }
+    }
+}
+
+fn tell(notes: &mut VecDeque<Note>, told: Vec<String>) {
+    notes.extend(told.into_iter().map(|message| Note::Warning { message }));
+}
