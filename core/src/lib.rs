@@ -16,6 +16,7 @@
 //! | [`gateway`] | what all connections share: admission, budgets, reload, shutdown |
 //! | `service` | what stands behind the door: one file per service |
 //! | `rules` | the configuration with every file read, as one snapshot |
+//! | `hub` | what connections leave for each other: data points |
 //! | [`auth`] | credentials: carriers, login chain, tokens, passwords, challenges |
 //! | `authz` | what a client may do: access control lists |
 //! | [`exchange`] | conversations with verifiers elsewhere: one file per protocol |
@@ -49,6 +50,7 @@ mod authz;
 mod bell;
 mod budget;
 mod buffer;
+mod hub;
 mod legs;
 mod proxy_protocol;
 mod rules;

@@ -3,6 +3,7 @@
 import subprocess
 import threading
 
+import chromium
 from curl import SECONDS
 from program import Program, environment
 from report import expect, expect_equal
@@ -20,6 +21,7 @@ def checks(report, path):
             expect("<html" in page, "it is no page")
         with report.check("demo: the printed commands do what they say"):
             expect_equal(pasted(demo.printout()), ANSWERS, "what they are answered")
+        chromium.demo_checks(report, demo)
         with report.check("demo: the log holds neither the password nor the token"):
             secrets = [line.split(": ", 1)[1] for line in demo.printout().splitlines()
                        if line.startswith(("password: ", "token: "))]

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import pathlib
+import random
 import subprocess
 import time
 
@@ -15,6 +16,17 @@ ISSUER = "https://issuer.example"
 AUDIENCE = "peers"
 # The text of the challenge that phones answer: it is a part of what is stored for each user.
 PHONES = "phones"
+
+# A page without a word of its own, from which scripts open sockets.
+BLANK = "/healthz"
+# Names that a browser is told to find here: the first two are one site, so that a cookie of the one goes along with
+# what a page of the other sends to it.
+HOME, NEIGHBOUR, STRANGER = "edge.countersign.test", "other.countersign.test", "stranger.test"
+# The port of the latter two has to be known before they listen, because `origins` names it.
+ELSEWHERE_PORT = 8443
+
+# More wrong credentials than all checks together bring.
+FAILURES = 1_000
 
 # Autobahn's largest message is 16 MiB, and its cases are one connection each.
 MESSAGE_BYTES = 32 << 20
@@ -94,6 +106,8 @@ class Material:
         # Another authority, which vouches for nobody here.
         self.stranger = self.folder / "stranger.pem"
         self.config = self.folder / "edge.json"
+        # Loopback has 16 million addresses: nobody else is likely to be at this one.
+        self.elsewhere = f"127.{random.randint(64, 127)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
         self._certificate()
         self.key = Key(self.folder, "issuer")
         self.first, self.second = Key(self.folder, "first"), Key(self.folder, "second")
@@ -104,7 +118,7 @@ class Material:
         self._write("users.htpasswd", f"alice:{BCRYPT}\nbob:{argon2}\n")
         self._write("users.htgroup", "operators: bob\nstaff: alice @operators\n")
         self._write("users.htdigest", "".join(digest_lines("alice")))
-        self._write("edge.json", json.dumps(configuration(), indent=2))
+        self._write("edge.json", json.dumps(configuration(self.elsewhere), indent=2))
 
     def tokens(self):
         """Every token that was made so far."""
@@ -133,8 +147,9 @@ class Material:
                 "-keyout", f"{path}.key", "-out", str(path), *more)
 
 
-def configuration():
-    """One server with TLS for everybody, and one in plain text for Autobahn's cases, which know no TLS."""
+def configuration(elsewhere):
+    """One server with TLS for everybody, one in plain text for Autobahn's cases, which know no TLS, one whose pages
+    are of another origin, and one behind a balancer."""
     jwt = {"type": "jwt", "success": "sufficient", "issuer": ISSUER, "audience": AUDIENCE, "leeway": "0s"}
     users = {"type": "users", "success": "sufficient",
              "passwords": "users.htpasswd", "groups": "users.htgroup"}
@@ -144,15 +159,23 @@ def configuration():
     carriers = ["authorization", "query:access_token", "subprotocol:access_token"]
     return {
         "servers": [
-            {"id": "edge", "listen": ["127.0.0.1:0"], "serverCertificate": "server.pem"},
-            {"id": "loopback", "listen": ["127.0.0.1:0"], "plaintext": True},
+            {"id": "edge", "listen": ["127.0.0.1:0"], "serverCertificate": "server.pem", "health": BLANK,
+             "hosts": ["localhost", "127.0.0.1", HOME]},
+            {"id": "loopback", "listen": ["127.0.0.1:0"], "plaintext": True, "services": ["echo"]},
+            {"id": "elsewhere", "listen": [f"{elsewhere}:{ELSEWHERE_PORT}"], "serverCertificate": "server.pem",
+             "health": BLANK, "hosts": [NEIGHBOUR, STRANGER], "services": ["keyset"]},
+            {"id": "behind", "listen": ["127.0.0.1:0"], "serverCertificate": "server.pem", "services": ["echo"],
+             "proxyProtocol": ["127.0.0.1/32"]},
         ],
         "realms": {
             "staff": {"scope": ["ws"], "challenges": ["Bearer", "Basic"], "carriers": carriers,
                       "loginModules": [users, by_key]},
+            "browsers": {"form": {}, "tickets": {}, "carriers": ["cookie:__Host-session", *carriers],
+                         "loginModules": [users, by_key]},
             "keyset": {"loginModules": [by_set]},
             "phones": {"description": PHONES, "challenges": ["Bearer", "Digest", "Basic"],
                        "digest": {"algorithms": ["SHA-256", "MD5"]}, "loginModules": [digests, users, by_key]},
+            "digest-first": {"description": PHONES, "challenges": ["Digest", "Bearer"], "loginModules": [digests, by_key]},
             "old-phones": {"description": PHONES, "digest": {"algorithms": ["MD5"]}, "loginModules": [digests]},
         },
         "services": {
@@ -160,9 +183,15 @@ def configuration():
                      "subprotocols": ["chat"]},
             "operators": {"type": "echo", "accept": "/operators", "realm": "staff", "origins": [],
                           "requireRoles": ["operators"]},
+            "browsers": {"type": "echo", "accept": "/browsers", "realm": "browsers", "origins": []},
+            "family": {"type": "echo", "accept": "/family", "realm": "browsers",
+                       "origins": [f"https://{NEIGHBOUR}:{ELSEWHERE_PORT}"]},
             "phones": {"type": "echo", "accept": "/phones", "realm": "phones", "origins": []},
+            "digest-first": {"type": "echo", "accept": "/digest-first", "realm": "digest-first", "origins": []},
             "old-phones": {"type": "echo", "accept": "/old-phones", "realm": "old-phones", "origins": []},
             "keyset": {"type": "echo", "accept": "/keyset", "realm": "keyset"},
         },
         "limits": {"messageBytes": MESSAGE_BYTES},
+        # All peers are at one address, and some have to fail.
+        "throttle": {"failures": FAILURES},
     }

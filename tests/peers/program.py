@@ -7,6 +7,8 @@ import subprocess
 import tempfile
 import threading
 
+from report import Failure
+
 # How long a program may take to listen, or to end.
 PATIENCE = 15
 
@@ -19,28 +21,38 @@ def environment():
 class Program:
     """Starts a program with JSON log lines and waits until it listens."""
 
-    def __init__(self, path, *arguments, listeners):
+    def __init__(self, path, *arguments, listeners, folder=None):
         self.log = []
-        self._listening = threading.Semaphore(0)
+        self._changed = threading.Condition()
+        self._ended = False
         self.urls = {}
         self._out = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [path, *arguments, "--log", "json"], stdin=subprocess.DEVNULL, stdout=self._out,
-            stderr=subprocess.PIPE, text=True, env=environment())
+            stderr=subprocess.PIPE, text=True, cwd=folder, env=environment())
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        for _ in range(listeners):
-            if not self._listening.acquire(timeout=PATIENCE):
-                self.kill()
-                raise RuntimeError("does not listen: " + "".join(self.log))
+        if not self._until(lambda: len(self.urls) == listeners):
+            self.kill()
+            raise RuntimeError("does not listen: " + "".join(self.log))
 
     def _read_log(self):
         for line in self._process.stderr:
-            self.log.append(line)
             event = json.loads(line)
-            if event["event"] == "listening":
-                self.urls[event["server"]] = event["url"]
-                self._listening.release()
+            with self._changed:
+                self.log.append(line)
+                if event["event"] == "listening":
+                    self.urls[event["server"]] = event["url"]
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _until(self, holds):
+        """Waits until `holds`, for as long as there can be more in the log; returns whether it does."""
+        with self._changed:
+            self._changed.wait_for(lambda: holds() or self._ended, timeout=PATIENCE)
+            return holds()
 
     def port(self, server):
         """The port that `server` got."""
@@ -55,6 +67,17 @@ class Program:
         """The log lines of one kind so far."""
         events = (json.loads(line) for line in list(self.log))
         return [event for event in events if event["event"] == name]
+
+    def decides(self, before, **members):
+        """Waits for a decision with these members that is not among the first `before` of them."""
+        decided = lambda: [event for event in self.events("decision")[before:] if members.items() <= event.items()]
+        if not self._until(decided):
+            raise Failure(f"no decision with {members} among {self.events('decision')[before:]}")
+        return decided()[0]
+
+    def decisions(self):
+        """How many decisions there were so far."""
+        return len(self.events("decision"))
 
     def tell_to_end(self):
         """Sends the signal on which it drains."""

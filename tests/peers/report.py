@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 
 
 class Failure(Exception):
@@ -59,6 +60,13 @@ class Report:
             self.fail(name, why)
         else:
             self.ok(name)
+
+    @contextlib.contextmanager
+    def phase(self, name):
+        """Checks that belong together, and how long they take."""
+        start = time.monotonic()
+        yield
+        self._line("--", name, f"{time.monotonic() - start:.1f} s")
 
     def take(self, lines):
         """Takes over the lines `ok NAME` and `FAILED NAME why` that a peer's own script printed."""

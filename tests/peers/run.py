@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Lets programs by other people meet countersign: curl, the WebSocket libraries of Python and Node,
-Autobahn's cases, sslyze, OpenLDAP's slapd. One line for each check, the sum at the end, exit code 1 if one failed.
+"""Lets programs by other people meet countersign: curl, aiohttp, the WebSocket libraries of Python and Node,
+Chromium, HAProxy, OpenLDAP's slapd, Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code
+1 if one failed.
 
     tests/peers/install            # once: the peers, below target/peers
     tests/peers/run.py             # both programs of target/release
@@ -10,15 +11,21 @@ Autobahn's cases, sslyze, OpenLDAP's slapd. One line for each check, the sum at 
 import argparse
 import base64
 import json
+import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
+import aiohttp_digest
+import chromium
 import curl
 import demo
+import haproxy
 import ldap
+import page
 import suites
 from material import PASSWORD, Material
 from program import Program, environment
@@ -39,10 +46,18 @@ def main():
     parser.add_argument("programs", nargs="*", default=[ROOT / "target/release" / name for name in PROGRAMS])
     parser.add_argument("--tools", type=pathlib.Path, default=ROOT / "target/peers", help="where the peers are")
     arguments = parser.parse_args()
+    with_installed_modules(arguments.tools / "venv")
     report = Report()
     for program in arguments.programs:
         meet(report, pathlib.Path(program).resolve(), arguments.tools.resolve())
     raise SystemExit(report.sum())
+
+
+def with_installed_modules(venv):
+    """Goes on in the interpreter that has the peers written in Python, if it is there."""
+    python = venv / "bin/python"
+    if python.exists() and pathlib.Path(sys.prefix).resolve() != venv.resolve():
+        os.execv(python, [python, *sys.argv])
 
 
 def meet(report, path, tools):
@@ -51,28 +66,40 @@ def meet(report, path, tools):
     with tempfile.TemporaryDirectory(prefix="countersign-peers-") as folder:
         try:
             material = Material(folder, path)
-            running = Program(path, "--config", material.config, listeners=2)
+            running = Program(path, "--config", material.config, listeners=4)
         except Exception as why:  # Without a program every check would only repeat this.
             report.fail("start", why)
             return
         try:
-            curl.checks(report, running, material)
             python = tools / "venv/bin/python"
-            client(report, "websockets", running, material, python, [python, HERE / "client_websockets.py"])
-            client(report, "ws", running, material, tools / "node_modules/ws", ["node", HERE / "client_ws.mjs", tools])
-            suites.autobahn_checks(report, tools, running, material)
-            suites.sslyze_checks(report, tools, running, material)
-            ldap.checks(report, path, material)
-            with report.check("end: SIGTERM, exit code 0, no panic and no token in the log"):
+            for name, checks in {
+                "curl": lambda: curl.checks(report, running, material),
+                "websockets": lambda: client(report, "websockets", running, material, python,
+                                             [python, HERE / "client_websockets.py"]),
+                "ws": lambda: client(report, "ws", running, material, tools / "node_modules/ws",
+                                     ["node", HERE / "client_ws.mjs", tools]),
+                "aiohttp": lambda: aiohttp_digest.checks(report, running, material),
+                "haproxy": lambda: haproxy.checks(report, running, material),
+                "chromium": lambda: chromium.checks(report, running, material),
+                "ldap": lambda: ldap.checks(report, path, material),
+                "autobahn": lambda: suites.autobahn_checks(report, tools, running, material),
+                "sslyze": lambda: suites.sslyze_checks(report, tools, running, material),
+            }.items():
+                with report.phase(name):
+                    checks()
+            with report.check("end: SIGTERM, exit code 0, no panic, no token and no password in the log"):
                 running.tell_to_end()
                 expect_equal(running.end(), 0, "the exit code")
                 expect(running.events("decision"), "no decision was logged")
                 expect_equal(running.events("panicked"), [], "what panicked")
-                told = [line for line in running.log if any(token in line for token in material.tokens())]
-                expect(not told, "a token is there")
+                told = [line for line in running.log if any(secret in line for secret in [PASSWORD, *material.tokens()])]
+                expect(not told, "one is there")
         finally:
             running.kill()
-    demo.checks(report, path)
+    with report.phase("demo"):
+        demo.checks(report, path)
+    with report.phase("clients.md"):
+        page.checks(report, path, tools)
 
 
 def client(report, name, running, material, needed, command):

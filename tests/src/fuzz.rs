@@ -1,6 +1,8 @@
 //! The bodies of the fuzz targets. They live here so that a plain `cargo test` compiles them and
 //! replays their seeds; the targets themselves are shims.
 
+mod carriers;
+
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use countersign_core::gateway::Gateway;
 use countersign_core::http::credentials::{Authorization, Rest};
 use countersign_core::http::{HeadLimits, HeadScanner, Scan};
 use countersign_core::leg::Break;
+
+pub use carriers::{cookies, query, subprotocols};
 
 use crate::client::Response;
 use crate::keys;

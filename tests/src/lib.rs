@@ -6,6 +6,7 @@ pub mod client;
 pub mod fake;
 pub mod fuzz;
 pub mod keys;
+pub mod model;
 pub mod probe;
 pub mod random;
 pub mod sim;

@@ -10,8 +10,8 @@ use countersign_core::leg::Break;
 use countersign_tests::client::{Frame, Response, upgrade};
 use countersign_tests::random::Random;
 use countersign_tests::solo::Solo;
+use countersign_tests::talk;
 use countersign_tests::world::{FILE, Setup, gateway, written};
-use countersign_tests::{keys, talk};
 
 fn standard() -> Arc<Gateway> {
     gateway(Setup::standard().load().unwrap())
@@ -163,96 +163,6 @@ fn p6_every_connection_gives_its_place_back() {
         ),
         (0, 0, 0, 0)
     );
-}
-
-/// Each carrier with a secret in it, and a few that only look like one.
-fn with_secrets(random: &mut Random) -> (Vec<Vec<u8>>, Vec<String>) {
-    let secrets: Vec<_> = (0..9).map(|_| random.word(24)).collect();
-    let [
-        header,
-        query,
-        pair,
-        single,
-        cookie,
-        bearer,
-        password,
-        scheme,
-        other,
-    ] = secrets.as_slice()
-    else {
-        panic!("nine secrets");
-    };
-    let path = "/api/ws";
-    let requests = [
-        upgrade(path).field("X-Token", header),
-        upgrade(&format!("{path}?access_token={query}")),
-        upgrade(path).protocols(&format!("chat, access_token, {pair}")),
-        upgrade(path).protocols(&format!("access_token.{single}, chat")),
-        upgrade(path)
-            .field("Cookie", &format!("token={cookie}"))
-            .origin("https://app.example"),
-        upgrade(path).bearer(bearer),
-        upgrade(path).basic("alice", password),
-        upgrade(path).field("Authorization", &format!("Custom {scheme}")),
-        upgrade(path).bearer(bearer).field("X-Token", other),
-        upgrade(&format!("{path}?access_token={query}&access_token={other}")),
-        upgrade(path).field("Authorization", &format!("Basic {scheme}!")),
-    ];
-    (requests.iter().map(|request| request.bytes()).collect(), secrets)
-}
-
-#[test]
-fn p7_no_secret_in_any_note_reply_or_debug() {
-    let carriers = serde_json::json!([
-        "authorization",
-        "header:X-Token",
-        "query:access_token",
-        "subprotocol:access_token",
-        "cookie:token"
-    ]);
-    let setup = Setup::standard()
-        .realm("carriers", carriers)
-        .service("subprotocols", vec!["chat"]);
-    let mut random = Random::new(7);
-    for _ in 0..20 {
-        let gateway = gateway(setup.load().unwrap());
-        let (requests, secrets) = with_secrets(&mut random);
-        let mut seen = String::new();
-        for request in &requests {
-            let mut solo = Solo::new(&gateway);
-            let middle = random.below(request.len());
-            solo.offer(&request[..middle]);
-            seen += &solo.shown();
-            solo.offer(&request[middle..]);
-            seen += &solo.shown();
-            solo.run_jobs();
-            seen += &solo.shown();
-            seen += &String::from_utf8_lossy(&solo.sent);
-            seen += &written(&solo.notes, solo.now());
-            seen += &format!("{:?}{gateway:?}", solo.notes);
-        }
-        // In hexadecimal or decimal bytes, too: that is how `Debug` shows a Vec.
-        for secret in &secrets {
-            let bytes = format!("{:?}", secret.as_bytes());
-            let forms = [secret.clone(), bytes.trim_matches(['[', ']']).to_owned()];
-            assert!(
-                !forms.iter().any(|form| seen.contains(form)),
-                "{secret} is in {seen}"
-            );
-        }
-    }
-}
-
-#[test]
-fn p7_a_granted_socket_shows_no_secret() {
-    let token = talk::token();
-    let mut solo = Solo::new(&standard());
-    solo.offer(&upgrade("/api/ws").bearer(&token).bytes());
-    assert!(solo.sent.starts_with(b"HTTP/1.1 101 "));
-    let seen = format!("{}{:?}{}", solo.shown(), solo.notes, solo.sent.escape_ascii());
-    let signature = token.rsplit('.').next().unwrap();
-    assert!(!seen.contains(signature), "{seen}");
-    assert!(!seen.contains(std::str::from_utf8(keys::SECRET).unwrap()));
 }
 
 /// Says whether a socket was opened and not closed again with 3003.

@@ -64,6 +64,21 @@ fn ldap() {
 }
 
 #[test]
+fn cookies() {
+    replay("cookies", fuzz::cookies, 100);
+}
+
+#[test]
+fn subprotocols() {
+    replay("subprotocols", fuzz::subprotocols, 100);
+}
+
+#[test]
+fn query() {
+    replay("query", fuzz::query, 100);
+}
+
+#[test]
 fn connection() {
     replay("connection", fuzz::connection, 60);
 }

@@ -165,11 +165,30 @@ pub(crate) fn present(
     };
     let (mut explicit, mut ambient): (Option<Presented>, Option<Presented>) = (None, None);
     let ticket = ways.ticket.then(|| Carrier::Query(TICKET_PARAMETER.to_owned()));
-    let mut malformed_cookie = None;
+    // What a browser has attached and nobody can read.
+    let mut malformed = None;
     for carrier in ways.carriers.iter().chain(&ticket) {
         let presented = match carrier {
             Carrier::Authorization if ways.ignore_authorization => None,
-            Carrier::Authorization => authorization(head, ways.schemes, with_origin)?,
+            Carrier::Authorization => match authorization(head, ways.schemes)? {
+                Some((scheme, read)) => {
+                    let ambient = with_origin && scheme.is_ambient();
+                    match read {
+                        Ok(credential) => Some(Presented {
+                            carrier: Carrier::Authorization,
+                            scheme,
+                            ambient,
+                            credential,
+                        }),
+                        Err(conflict) if ambient => {
+                            malformed.get_or_insert(conflict);
+                            None
+                        }
+                        Err(conflict) => return Err(conflict),
+                    }
+                }
+                None => None,
+            },
             Carrier::Header(name) => bare(carrier, one(head.fields().get_all(name))?)?,
             Carrier::Query(name) => {
                 let mut params = head
@@ -196,7 +215,7 @@ pub(crate) fn present(
                 match bare(carrier, value) {
                     Ok(presented) => presented,
                     Err(conflict) => {
-                        malformed_cookie.get_or_insert(conflict);
+                        malformed.get_or_insert(conflict);
                         None
                     }
                 }
@@ -219,8 +238,8 @@ pub(crate) fn present(
         return Err(Conflict::malformed(false));
     }
     // An explicit credential decides alone: a bad one is not made good by a cookie, nor a good one bad
-    // by what a sibling domain has planted (R3c).
-    if let Some(conflict) = malformed_cookie.filter(|_| explicit.is_none()) {
+    // by what a sibling domain has planted or a browser has attached (R3c).
+    if let Some(conflict) = malformed.filter(|_| explicit.is_none()) {
         return Err(conflict);
     }
     found.presented = explicit.or(ambient);
@@ -278,41 +297,36 @@ fn token(value: &[u8]) -> Result<Credential, Conflict> {
     Ok(Credential::Token(Secret::new(text.to_owned())))
 }
 
-fn authorization(
-    head: &RequestHead,
-    schemes: &[Scheme],
-    with_origin: bool,
-) -> Result<Option<Presented>, Conflict> {
+/// An enabled scheme, and the credential behind it, if it can be read.
+type Read = (Scheme, Result<Credential, Conflict>);
+
+/// Reads `Authorization`. Whether what cannot be read counts, the caller decides.
+fn authorization(head: &RequestHead, schemes: &[Scheme]) -> Result<Option<Read>, Conflict> {
     let Some(value) = one(head.fields().get_all("authorization"))?.filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
     // A scheme that is not enabled here is as good as none: browsers attach Basic by themselves (R3d).
     let name = value.split(|byte| *byte == b' ').next().unwrap_or_default();
-    let Some(scheme) = schemes
+    let scheme = schemes
         .iter()
-        .find(|scheme| scheme.name().as_bytes().eq_ignore_ascii_case(name))
-    else {
-        return Ok(None);
-    };
-    let bearer = *scheme == Scheme::Bearer;
-    let parsed = Authorization::parse(value).map_err(|_| Conflict::malformed(bearer))?;
-    let credential = match (scheme, parsed.rest) {
-        (Scheme::Basic, Rest::Token68(text)) => basic(text)?,
-        (Scheme::Bearer | Scheme::Custom(_), Rest::Token68(text)) => token(text.as_bytes())?,
+        .find(|scheme| scheme.name().as_bytes().eq_ignore_ascii_case(name));
+    Ok(scheme.map(|scheme| (scheme.clone(), credential(head, scheme, value))))
+}
+
+fn credential(head: &RequestHead, scheme: &Scheme, value: &[u8]) -> Result<Credential, Conflict> {
+    let malformed = Conflict::malformed(*scheme == Scheme::Bearer);
+    let parsed = Authorization::parse(value).map_err(|_| malformed)?;
+    match (scheme, parsed.rest) {
+        (Scheme::Basic, Rest::Token68(text)) => basic(text),
+        (Scheme::Bearer | Scheme::Custom(_), Rest::Token68(text)) => token(text.as_bytes()),
         (Scheme::Digest, Rest::Params(params)) => {
             let read = DigestCredentials::parse(&params, head.method().as_str(), head.target().as_str());
-            Credential::Digest(Box::new(read.map_err(|_| Conflict::malformed(bearer))?))
+            Ok(Credential::Digest(Box::new(read.map_err(|_| malformed)?)))
         }
         (Scheme::Digest, Rest::Token68(_)) | (_, Rest::Empty | Rest::Params(_) | Rest::Other) => {
-            return Err(Conflict::malformed(bearer));
+            Err(malformed)
         }
-    };
-    Ok(Some(Presented {
-        carrier: Carrier::Authorization,
-        scheme: scheme.clone(),
-        ambient: with_origin && scheme.is_ambient(),
-        credential,
-    }))
+    }
 }
 
 /// Reads the user-pass of RFC 7617 section 2: the password may hold colons, the user may not.

@@ -110,11 +110,11 @@ impl Question {
         let (to, talk) = match self {
             Self::Keys(keys) => {
                 let (to, fetch) = keys.begin(now)?;
-                (to, Talk::Http(fetch))
+                (to, Talk::Http(Box::new(fetch)))
             }
             Self::Token(module, token) => {
                 let (to, fetch) = module.begin(token.expose())?;
-                (to, Talk::Http(fetch))
+                (to, Talk::Http(Box::new(fetch)))
             }
             Self::Password(directory, user, password) => {
                 let talk = directory.talk(user, password.clone()).ok()?;

@@ -67,6 +67,16 @@ fn decides(entries: &[config::AclEntry], role: &str, entitlement: Entitlement) -
 pub(crate) const fn to_connect(kind: ServiceKind) -> &'static [Entitlement] {
     match kind {
         ServiceKind::Echo => &[Entitlement::Connect],
+        ServiceKind::Points => &[Entitlement::Connect, Entitlement::Read],
+    }
+}
+
+/// Returns what a client needs to read something of such a service by GET.
+pub(crate) const fn to_read(kind: ServiceKind) -> &'static [Entitlement] {
+    match kind {
+        // What is reached by sockets alone is never read.
+        ServiceKind::Echo => &[Entitlement::Connect, Entitlement::Read],
+        ServiceKind::Points => &[Entitlement::Read],
     }
 }
 

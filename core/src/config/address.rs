@@ -123,6 +123,15 @@ pub(super) fn path(text: &str) -> Result<(), String> {
     }
 }
 
+/// Checks the path of a data point: it stands for one thing, not for a folder.
+pub(super) fn endpoint(text: &str) -> Result<(), String> {
+    path(text)?;
+    match text.ends_with('/') {
+        true => Err(format!("the endpoint {} must not end with /", quote(text))),
+        false => Ok(()),
+    }
+}
+
 /// The parts of an `accept` entry: scheme, host and port of an absolute URL, and the path.
 pub(super) type AcceptParts = (Option<UrlScheme>, Option<String>, Option<u16>, String);
 

@@ -1,6 +1,7 @@
 //! The configuration as plain data: what the rest of the core reads. Names are those of the file in
 //! Rust's spelling; defaults are filled in. Nothing in here is a secret: files are named, not held.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -114,6 +115,8 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Where it is reached; never empty.
     pub accept: Vec<Accept>,
+    /// The names of the data points of a points service, by path; each path is among `accept`.
+    pub endpoints: BTreeMap<String, String>,
     /// Who may try.
     pub access: Access,
     /// `false` answers 503 before any credential work.
@@ -150,6 +153,8 @@ pub struct Service {
 pub enum ServiceKind {
     /// Sends every message back.
     Echo,
+    /// Named last values.
+    Points,
 }
 
 /// One way to reach a service: a path on every host of the server, or an absolute URL.

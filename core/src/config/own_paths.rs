@@ -8,6 +8,9 @@ use super::model::{Carrier, Realm, Server, Service, TICKET_PARAMETER};
 use super::relations::{carriers, realms_of};
 use super::shape::Report;
 
+/// The entry of `hosts` that is every host.
+const ANY_HOST: &str = "*";
+
 pub(super) fn check(report: &mut Report<'_>, parts: &Parts) {
     for realm in parts.realms.values() {
         check_cookie(report, realm, parts);
@@ -15,6 +18,35 @@ pub(super) fn check(report: &mut Report<'_>, parts: &Parts) {
     }
     for server in &parts.servers {
         check_paths(report, server, parts);
+        check_login(report, server, parts);
+    }
+}
+
+/// A login needs an `Origin` that is allowed. A server that answers for every host has none of its own,
+/// so that somebody has to name one.
+fn check_login(report: &mut Report<'_>, server: &Server, parts: &Parts) {
+    if server.hosts.iter().any(|host| host.text != ANY_HOST) {
+        return;
+    }
+    for realm in parts.realms.values().filter(|realm| realm.form.is_some()) {
+        let here = |service: &&Service| server.services.contains(&service.name);
+        if !services_of(realm, parts).any(|service| here(&service)) {
+            continue;
+        }
+        let lists: Vec<_> = match &realm.origins {
+            Some(list) => vec![list],
+            None => services_of(realm, parts)
+                .filter_map(|service| service.origins.as_ref())
+                .collect(),
+        };
+        if lists.is_empty() || lists.iter().any(|list| list.is_empty()) {
+            let message = format!(
+                "nobody could log in on server {}: with \"hosts\": [\"*\"] no origin is its own. Name its hosts, \
+                 or \"origins\" of this realm, like [\"https://example.com\"]",
+                quote(&server.id)
+            );
+            report.add(realm.place.clone(), message);
+        }
     }
 }
 

@@ -77,15 +77,6 @@ fn check_factors(report: &mut Report<'_>, service: &Service, realms: &BTreeMap<S
         );
         report.add(service.place.clone(), message);
     }
-    // A logout would have to end what the other factors have opened too.
-    let issues = |realm: &&Realm| realm.form.is_some() || realm.tickets.is_some();
-    if let Some(realm) = realms_of(service, realms).find(|realm| several && issues(realm)) {
-        let message = format!(
-            "realm {} has form or tickets: in this version it cannot be one of several factors",
-            quote(&realm.name)
-        );
-        report.add(service.place.clone(), message);
-    }
 }
 
 pub(super) fn realms_of<'r>(

@@ -138,8 +138,19 @@ mod tests {
         );
         assert_eq!(server["additionalProperties"], false);
         let services = &schema["properties"]["services"]["additionalProperties"]["oneOf"];
-        assert_eq!(services.as_array().unwrap().len(), 1);
+        assert_eq!(services.as_array().unwrap().len(), 2);
         assert_eq!(services[0]["properties"]["type"]["const"], "echo");
+        let needed = |index: usize, name: &str| {
+            let required = services[index]["required"].as_array().unwrap();
+            required.contains(&json!(name))
+        };
+        assert!(needed(0, "accept") && needed(1, "endpoints") && !needed(1, "accept"));
+        let short = &server["properties"]["authentication"]["properties"]["@JWT"]["properties"];
+        assert_eq!(short["verification"]["maxProperties"], 1);
+        assert_eq!(
+            server["properties"]["endpoints"]["propertyNames"]["pattern"],
+            "^/([^?#]*[^?#/])$"
+        );
         let modules = &schema["properties"]["realms"]["additionalProperties"]["properties"]["loginModules"];
         assert_eq!(modules["items"]["oneOf"].as_array().unwrap().len(), 5);
     }

@@ -90,6 +90,17 @@ pub(super) fn plain(text: &str) -> Result<(), String> {
     }
 }
 
+/// Checks a name that the author gives. Those with `@` are the short form's own words.
+pub(super) fn own_name(text: &str) -> Result<(), String> {
+    plain(text)?;
+    match text.starts_with('@') {
+        true => {
+            Err("a name must not begin with @: such words belong to the short form of a server".to_owned())
+        }
+        false => Ok(()),
+    }
+}
+
 /// Checks what stands in `realm="..."`: printable ASCII, since a quoted-string has no charset.
 pub(super) fn description(text: &str) -> Result<(), String> {
     plain(text)?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::answer::Asked;
 use super::form::Submission;
-use super::head::{RETRY_AFTER, Refusal, SocketWish};
+use super::head::{RETRY_AFTER, Refusal, ServiceWish};
+use super::read::Goal;
 use super::ticket::Mint;
 use super::{Connection, State};
 use crate::auth::challenge::BearerError;
@@ -55,8 +56,8 @@ pub(super) struct Checking {
 /// What a good credential is for.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// An open socket.
-    Socket(Box<Wished>),
+    /// A service: an open socket, or what a GET reads.
+    Service(Box<Wished>),
     /// A session.
     Login(Box<Submission>),
     /// A ticket.
@@ -68,9 +69,9 @@ pub(super) enum Purpose {
 pub(super) struct Wished {
     /// The request, to be judged again if the rules change meanwhile.
     head: RequestHead,
-    service: Arc<Service>,
+    pub(super) service: Arc<Service>,
     pub(super) place: Place,
-    accept: String,
+    goal: Goal,
     protocols: Vec<String>,
     marker: Marker,
     /// The factors that were passed before this one.
@@ -78,11 +79,11 @@ pub(super) struct Wished {
 }
 
 impl Connection {
-    /// Begins the check of a wish for a socket.
-    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: SocketWish, head: RequestHead) {
-        let SocketWish {
+    /// Begins the check of a wish for a service.
+    pub(super) fn check(&mut self, now: Now, asked: Asked, wish: ServiceWish, head: RequestHead) {
+        let ServiceWish {
             service,
-            accept,
+            goal,
             presentation,
             place,
             passed,
@@ -91,7 +92,7 @@ impl Connection {
             head,
             service: Arc::clone(&service),
             place,
-            accept,
+            goal,
             protocols: presentation.protocols,
             marker: presentation.marker,
             passed,
@@ -103,11 +104,11 @@ impl Connection {
             Some(presented) => {
                 // A custom scheme has no error parameters, not even on the line of Bearer beside it.
                 let bearer = presented.scheme == Scheme::Bearer;
-                let purpose = Purpose::Socket(wished);
+                let purpose = Purpose::Service(wished);
                 self.prove(now, asked, &realm, (presented.credential, bearer), purpose);
             }
             // Who is asked for a further factor and brings none begins anew.
-            None => self.without_credential(now, asked, first, Purpose::Socket(wished)),
+            None => self.without_credential(now, asked, first, Purpose::Service(wished)),
         }
     }
 
@@ -120,11 +121,11 @@ impl Connection {
         purpose: Purpose,
     ) {
         match (purpose, &realm.anonymous) {
-            (Purpose::Socket(wished), Some(roles)) if wished.passed.is_none() => {
+            (Purpose::Service(wished), Some(roles)) if wished.passed.is_none() => {
                 let proof = Proof::of(anonymous(realm, roles));
                 self.decide(now, asked, *wished, proof);
             }
-            (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_), _) => {
+            (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_), _) => {
                 asked.trace.begin(Check::Verify);
                 let reply = self.unauthorized(now, realm, &asked, None, false);
                 self.answer(now, &asked, reply, Reason::NoCredential);
@@ -163,7 +164,7 @@ impl Connection {
     /// Goes on with a credential that was found good.
     pub(super) fn proven(&mut self, now: Now, asked: Asked, purpose: Purpose, proof: Proof) {
         match purpose {
-            Purpose::Socket(wished) => self.decide(now, asked, *wished, proof),
+            Purpose::Service(wished) => self.decide(now, asked, *wished, proof),
             Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
             Purpose::Ticket(mint) => self.mint(now, asked, &mint, proof),
         }
@@ -226,7 +227,7 @@ impl Connection {
                 let (reply, reason) = match (counted, &checking.purpose) {
                     (Err(throttled), _) => throttled,
                     (Ok(()), Purpose::Login(submission)) => (self.login_failed(submission), refused.reason),
-                    (Ok(()), Purpose::Socket(_) | Purpose::Ticket(_)) => {
+                    (Ok(()), Purpose::Service(_) | Purpose::Ticket(_)) => {
                         (self.refusal(now, &checking, refused), refused.reason)
                     }
                 };
@@ -288,12 +289,12 @@ impl Connection {
         let same = Arc::ptr_eq(&rules, &self.rules);
         match checking.purpose {
             // What was found may not count any more: no grant by rules that are gone.
-            Purpose::Socket(wished) if !same => {
+            Purpose::Service(wished) if !same => {
                 self.rules = rules;
                 self.judge(now, wished.head, checking.asked.request);
             }
             // A session and a ticket are judged by the rules of every moment at which they are used.
-            purpose @ (Purpose::Socket(_) | Purpose::Login(_) | Purpose::Ticket(_)) => {
+            purpose @ (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_)) => {
                 found(&mut checking.login);
                 self.go_on(now, Box::new(Checking { purpose, ..*checking }));
             }
@@ -334,7 +335,7 @@ impl Connection {
     }
 
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
-    fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, mut proof: Proof) {
+    fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, proof: Proof) {
         let mut trace = asked.trace;
         let joined = if self.gateway().is_draining() {
             trace.begin(Check::Available);
@@ -343,11 +344,10 @@ impl Connection {
             if !wish.service.further.is_empty() {
                 trace.begin(Check::Factor);
             }
-            let grant = std::mem::take(&mut proof.grant);
-            self.join_factors(now, &asked, &wish.service, wish.passed.take(), grant)
+            self.join_factors(now, &asked, &wish.service, wish.passed.take(), proof)
         };
-        proof.grant = match joined {
-            Ok(grant) => grant,
+        let proof = match joined {
+            Ok(proof) => proof,
             Err((reply, reason)) => {
                 asked.trace = trace;
                 return self.answer(now, &asked, reply, reason);
@@ -358,34 +358,48 @@ impl Connection {
         asked.subject = proof.grant.subject().map(str::to_owned);
         asked.realm = wish.service.realm.as_ref().map(Arc::clone);
         trace.begin(Check::Authorize);
-        let decided = self
-            .authorize(now, &wish.service, &proof.grant, &asked)
-            .and_then(|()| {
-                trace.begin(Check::Subprotocol);
-                choose(&wish)
-            })
-            .and_then(|protocol| {
-                trace.begin(Check::Grant);
-                let limit = self.rules.limits.sockets_per_subject;
-                let too_many = || {
-                    let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
-                    (reply, Reason::Throttled)
-                };
-                let counted = self
-                    .gateway()
-                    .open_socket(&proof.grant, limit)
-                    .ok_or_else(too_many)?;
-                let membership = self.join(now, &proof, &asked)?;
-                Ok((protocol, counted, membership))
-            });
+        if let Err((reply, reason)) = self.authorize(now, &wish, &proof.grant, &asked) {
+            asked.trace = trace;
+            return self.answer(now, &asked, reply, reason);
+        }
+        let accept = match &wish.goal {
+            Goal::Socket { accept } => accept,
+            Goal::Read => {
+                asked.trace = trace;
+                let (reply, reason) = self.point(&wish.service, &wish.place.path, &asked);
+                return self.answer(now, &asked, reply, reason);
+            }
+        };
+        trace.begin(Check::Subprotocol);
+        let decided = choose(&wish).and_then(|protocol| {
+            trace.begin(Check::Grant);
+            let limit = self.rules.limits.sockets_per_subject;
+            let too_many = || {
+                let reply = Reply::closing(Status::TooManyRequests).retry_after(RETRY_AFTER);
+                (reply, Reason::Throttled)
+            };
+            let counted = self
+                .gateway()
+                .open_socket(&proof.grant, limit)
+                .ok_or_else(too_many)?;
+            let memberships = self.join(now, &proof, &asked)?;
+            let reply = Reply::switching(accept, protocol.as_deref());
+            Ok((reply, counted, memberships))
+        });
         asked.trace = trace;
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
-            Ok((protocol, counted, membership)) => {
-                let reply = Reply::switching(&wish.accept, protocol.as_deref());
+            Ok((reply, counted, memberships)) => {
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
-                self.serve(now, asked.request, wish.service, proof, (counted, membership));
+                self.serve(
+                    now,
+                    asked.request,
+                    wish.service,
+                    &wish.place.path,
+                    proof,
+                    (counted, memberships),
+                );
             }
         }
     }
@@ -422,7 +436,7 @@ impl Connection {
         let asked = &checking.asked;
         // Who fails at a further factor begins anew, whatever that factor's challenge would say.
         let (realm, begins_anew) = match &checking.purpose {
-            Purpose::Socket(wished) => (&wished.service.realm, wished.passed.is_some()),
+            Purpose::Service(wished) => (&wished.service.realm, wished.passed.is_some()),
             Purpose::Login(_) | Purpose::Ticket(_) => (&asked.realm, false),
         };
         let Some(realm) = realm else {
@@ -441,7 +455,8 @@ impl Connection {
     }
 
     /// Compares what the service requires with what was granted.
-    fn authorize(&self, now: Now, service: &Service, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
+    fn authorize(&self, now: Now, wish: &Wished, grant: &Grant, asked: &Asked) -> Result<(), Refusal> {
+        let service = &wish.service;
         let Some(realm) = &service.realm else {
             return Ok(());
         };
@@ -464,7 +479,11 @@ impl Connection {
         {
             return Err(refuse(None, Reason::MissingRole));
         }
-        if !acl::to_connect(service.kind)
+        let needed = match &wish.goal {
+            Goal::Socket { .. } => acl::to_connect(service.kind),
+            Goal::Read => acl::to_read(service.kind),
+        };
+        if !needed
             .iter()
             .all(|entitlement| service.acl.holds(&grant.roles, *entitlement))
         {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::answer::Asked;
 use super::paths::Visit;
+use super::read::{Goal, is_fetched_from_elsewhere, is_read};
 use super::{Connection, State};
 use crate::auth::present::{Conflict, Presentation, present};
+use crate::auth::realm::Realm;
 use crate::config::{CONTENT_SECURITY_POLICY, Page};
 use crate::gateway::{Place, StepUp};
 use crate::http::{FieldError, HeadError, Method, Origin, Reply, RequestHead, Scan, Status, upgrade};
@@ -23,14 +25,14 @@ pub(super) type Refusal = (Reply, Reason);
 enum Wish {
     Page(Page),
     Health,
-    Socket(Box<SocketWish>),
+    Service(Box<ServiceWish>),
     Realm(Visit),
 }
 
-/// A well-formed wish for a WebSocket from a page that may have it.
-pub(super) struct SocketWish {
+/// A well-formed wish for a service from a page that may have it.
+pub(super) struct ServiceWish {
     pub(super) service: Arc<Service>,
-    pub(super) accept: String,
+    pub(super) goal: Goal,
     pub(super) presentation: Presentation,
     pub(super) place: Place,
     /// The factors that the client passed before this one.
@@ -151,7 +153,7 @@ impl Connection {
                 let reply = self.page(page);
                 self.answer(now, &asked, reply, Reason::Granted);
             }
-            Ok(Wish::Socket(wish)) => self.check(now, asked, *wish, head),
+            Ok(Wish::Service(wish)) => self.check(now, asked, *wish, head),
             Ok(Wish::Realm(Visit::Answer(reply))) => self.answer(now, &asked, reply, Reason::Granted),
             Ok(Wish::Realm(Visit::Post(length, posted))) => self.receive(now, asked, &head, length, posted),
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
@@ -201,29 +203,28 @@ impl Connection {
         };
         asked.is_for(&service, head);
         asked.trace.begin(Check::Method);
-        if head.method() != Method::Get {
-            return Err((Reply::method_not_allowed("GET"), Reason::BadMethod));
-        }
+        let read = is_read(head, &service)?;
         asked.trace.begin(Check::Origin);
         self.check_origin(head, &service)?;
-        asked.trace.begin(Check::Upgrade);
-        if !head.wants_websocket() {
-            return Err((Reply::upgrade_required(), Reason::BadUpgrade));
+        if read {
+            if !asked.with_origin && is_fetched_from_elsewhere(head) {
+                return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
+            }
+        } else {
+            asked.trace.begin(Check::Upgrade);
+            if !head.wants_websocket() {
+                return Err((Reply::upgrade_required(), Reason::BadUpgrade));
+            }
         }
         let passed = self.passed_factors(now, head, &service)?;
         asked.realm = service
             .factor(passed.as_ref().map_or(0, |passed| passed.next))
             .map(Arc::clone);
-        let lenient = asked
-            .realm
-            .as_ref()
-            .is_some_and(|realm| realm.lenient_subprotocol_token);
-        let mut upgrade = if lenient {
-            upgrade::check_lenient(head)
+        let (goal, protocols) = if read {
+            (Goal::Read, Vec::new())
         } else {
-            upgrade::check(head)
-        }
-        .map_err(|error| (Reply::bad_upgrade(error), Reason::BadUpgrade))?;
+            upgrade_goal(head, asked.realm.as_deref())?
+        };
         asked.trace.begin(Check::Available);
         // Neither answer depends on a credential, so none is looked at.
         if self.gateway().is_draining() {
@@ -233,7 +234,6 @@ impl Connection {
             let reply = Reply::closing(Status::ServiceUnavailable).retry_after(RETRY_AFTER);
             return Err((reply, Reason::Disabled));
         }
-        let protocols = std::mem::take(&mut *upgrade.protocols);
         let presentation = match &asked.realm {
             None => Presentation::of_protocols(protocols),
             Some(realm) => {
@@ -246,15 +246,15 @@ impl Connection {
             asked.came_by(presented);
             // Only now is it known whether a browser may have attached the credential unasked (R11).
             asked.trace.begin(Check::MissingOrigin);
-            if presented.ambient && !asked.with_origin && !service.allow_missing_origin {
+            if !read && presented.ambient && !asked.with_origin && !service.allow_missing_origin {
                 return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
             }
             asked.trace.begin(Check::Throttle);
             self.check_throttle(now, &presented.credential)?;
         }
-        Ok(Wish::Socket(Box::new(SocketWish {
+        Ok(Wish::Service(Box::new(ServiceWish {
             service,
-            accept: upgrade.accept,
+            goal,
             presentation,
             place: Place {
                 server: Arc::clone(&server.id),
@@ -293,7 +293,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn conflict(conflict: Conflict, realm: &crate::auth::realm::Realm) -> Refusal {
+    pub(super) fn conflict(conflict: Conflict, realm: &Realm) -> Refusal {
         let reply = match realm.challenges.invalid_request().filter(|_| conflict.bearer) {
             Some(challenge) => Reply::closing(Status::BadRequest).field("WWW-Authenticate", challenge),
             None => Reply::closing(Status::BadRequest),
@@ -315,6 +315,19 @@ impl Connection {
             .field("Referrer-Policy", "no-referrer");
         self.hardened(reply)
     }
+}
+
+/// Judges the WebSocket part of a request, and returns what it offers as subprotocols too.
+fn upgrade_goal(head: &RequestHead, realm: Option<&Realm>) -> Result<(Goal, Vec<String>), Refusal> {
+    let mut upgrade = if realm.is_some_and(|realm| realm.lenient_subprotocol_token) {
+        upgrade::check_lenient(head)
+    } else {
+        upgrade::check(head)
+    }
+    .map_err(|error| (Reply::bad_upgrade(error), Reason::BadUpgrade))?;
+    let protocols = std::mem::take(&mut *upgrade.protocols);
+    let accept = upgrade.accept;
+    Ok((Goal::Socket { accept }, protocols))
 }
 
 /// What a client is told to wait before it tries again, where nothing better is known.

@@ -10,6 +10,7 @@ mod head;
 mod keep;
 mod paths;
 mod preface;
+mod read;
 mod redeem;
 mod serve;
 mod stepup;

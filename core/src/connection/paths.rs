@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::answer::Asked;
 use super::body::body_length;
 use super::head::Refusal;
+use super::read::is_fetched_from_elsewhere;
 use super::{Connection, form, ticket};
 use crate::auth::realm::Realm;
 use crate::http::cookie::cookies;
@@ -173,9 +174,7 @@ impl Connection {
         if self.allowed_origin(head, realm, asked)?.is_some() {
             return Ok(());
         }
-        let says = |field, value: &str| head.fields().get_all(field).any(|said| said == value.as_bytes());
-        let elsewhere = says("sec-fetch-site", "cross-site") || says("sec-fetch-site", "same-site");
-        if elsewhere && !says("sec-fetch-mode", "navigate") {
+        if is_fetched_from_elsewhere(head) {
             return Err(forbidden);
         }
         Ok(())

@@ -16,6 +16,16 @@ use crate::http::{Reply, Status};
 use crate::reason::Reason;
 use crate::time::Now;
 
+impl Purpose {
+    /// Returns the realm in which whoever fails begins anew: for a further factor, the first one's.
+    fn first<'r>(&'r self, realm: &'r Arc<Realm>) -> &'r Arc<Realm> {
+        match self {
+            Self::Service(wished) => wished.service.realm.as_ref().unwrap_or(realm),
+            Self::Login(_) | Self::Ticket(_) => realm,
+        }
+    }
+}
+
 impl Connection {
     /// Judges what this gateway has issued itself.
     pub(super) fn redeem(
@@ -31,12 +41,15 @@ impl Connection {
             return self.answer(now, &asked, reply, Reason::Internal);
         };
         let place = match &purpose {
-            Purpose::Socket(wished) => wished.place.clone(),
+            Purpose::Service(wished) => wished.place.clone(),
             Purpose::Login(_) | Purpose::Ticket(_) => Place::nowhere(&server.id),
         };
         match self.gateway().redeem(pass, realm, &place, now) {
             Redeemed::Proof(proof) => self.proven(now, asked, purpose, *proof),
-            Redeemed::Elsewhere => self.without_credential(now, asked, realm, purpose),
+            Redeemed::Elsewhere => {
+                let first = Arc::clone(purpose.first(realm));
+                self.without_credential(now, asked, &first, purpose);
+            }
             Redeemed::Refused(reason) => {
                 let refused = Refused {
                     reason,
@@ -52,7 +65,10 @@ impl Connection {
                     Pass::Session(_) => (None, Ok(())),
                 };
                 let (reply, reason) = match counted {
-                    Ok(()) => (self.unauthorized(now, realm, &asked, error, false), reason),
+                    Ok(()) => {
+                        let first = purpose.first(realm);
+                        (self.unauthorized(now, first, &asked, error, false), reason)
+                    }
                     Err(throttled) => throttled,
                 };
                 self.answer(now, &asked, reply, reason);
@@ -60,18 +76,17 @@ impl Connection {
         }
     }
 
-    /// Takes a place among the sockets of a session, so that a logout from here on is noticed.
-    pub(super) fn join(&self, now: Now, proof: &Proof, asked: &Asked) -> Result<Option<Membership>, Refusal> {
-        let Some(session) = &proof.session else {
-            return Ok(None);
-        };
-        let membership = session.join(self.admission.number(), self.admission.bell());
-        match (membership.ended(), &asked.realm) {
-            (None, _) => Ok(Some(membership)),
-            (Some(_), Some(realm)) => {
-                Err((self.unauthorized(now, realm, asked, None, false), Reason::Revoked))
-            }
-            (Some(_), None) => Err((Reply::closing(Status::InternalServerError), Reason::Internal)),
+    /// Takes a place among the sockets of every session behind `proof`, so that a logout from here on
+    /// is noticed.
+    pub(super) fn join(&self, now: Now, proof: &Proof, asked: &Asked) -> Result<Vec<Membership>, Refusal> {
+        let (number, bell) = (self.admission.number(), self.admission.bell());
+        let joined = proof.sessions.iter().map(|session| session.join(number, bell));
+        let memberships: Vec<_> = joined.collect();
+        let ended = memberships.iter().any(|membership| membership.ended().is_some());
+        match (ended, &asked.realm) {
+            (false, _) => Ok(memberships),
+            (true, Some(realm)) => Err((self.unauthorized(now, realm, asked, None, false), Reason::Revoked)),
+            (true, None) => Err((Reply::closing(Status::InternalServerError), Reason::Internal)),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Connection, State};
 use crate::auth::grant::Grant;
+use crate::auth::realm::Realm;
 use crate::gateway::{Ended, Membership, OpenSocket, Proof};
 use crate::leg::Leg;
 use crate::legs::Legs;
@@ -50,9 +51,9 @@ struct Socket {
     closing: Option<Close>,
     received: Tally,
     sent: Tally,
-    /// Its place among the sockets of a session.
-    membership: Option<Membership>,
-    /// When the session was told last that it is used.
+    /// Its places among the sockets of the sessions that it came by.
+    memberships: Vec<Membership>,
+    /// When the sessions were told last that they are used.
     told: Moment,
     _counted: OpenSocket,
 }
@@ -105,20 +106,24 @@ impl Connection {
         now: Now,
         request: RequestId,
         rules: Arc<ServiceRules>,
+        path: &str,
         proof: Proof,
-        (counted, membership): (OpenSocket, Option<Membership>),
+        (counted, memberships): (OpenSocket, Vec<Membership>),
     ) {
-        let Proof { grant, session, .. } = proof;
-        let session_timeout = rules.realms().filter_map(|realm| realm.session_timeout).min();
+        let Proof { grant, sessions, .. } = proof;
         let by_token = grant.expires.map(|deadline| (deadline, Close::TokenExpired));
-        // Under a session the time counts from its login, not from the upgrade.
-        let session_ends = session.map(|session| session.ends());
-        let by_session = session_ends
-            .or_else(|| session_timeout.map(|by| Deadline::after(by, now)))
+        // Under a session the time counts from its login, else from the upgrade.
+        let logged_in = |realm: &Arc<Realm>| sessions.iter().any(|session| session.is_of(&realm.name));
+        let elsewhere = rules.realms().filter(|realm| !logged_in(realm));
+        let timeouts = elsewhere.filter_map(|realm| realm.session_timeout);
+        let by_session = sessions
+            .iter()
+            .map(|session| session.ends())
+            .chain(timeouts.map(|timeout| Deadline::after(timeout, now)))
             .map(|deadline| (deadline, Close::SessionTimeout));
-        let ends = [by_token, by_session]
+        let ends = by_token
             .into_iter()
-            .flatten()
+            .chain(by_session)
             .min_by_key(|(deadline, _)| deadline.unix);
         self.timers.stop_all();
         if let Some((deadline, _)) = ends {
@@ -130,7 +135,7 @@ impl Connection {
         self.timers.set(Timer::Ping, now.at.after(rules.ping_interval));
         let session = Session::new(self.rules.limits.message_bytes);
         let mut socket = Socket {
-            service: self.gateway().service(&rules, &grant),
+            service: self.gateway().service(&rules, &grant, path, &self.admission),
             rules,
             grant,
             request,
@@ -142,7 +147,7 @@ impl Connection {
             closing: None,
             received: Tally::default(),
             sent: Tally::default(),
-            membership,
+            memberships,
             told: now.at,
             _counted: counted,
         };
@@ -272,19 +277,35 @@ impl Connection {
             return self.end_socket(now, close);
         }
         if draining {
-            self.end_socket(now, Close::ShuttingDown);
+            return self.end_socket(now, Close::ShuttingDown);
+        }
+        self.tell_service(now);
+    }
+
+    /// Lets the service send what others have left for it.
+    fn tell_service(&mut self, now: Now) {
+        let State::Serving(serving) = &mut self.state else {
+            return;
+        };
+        let socket = &mut serving.socket;
+        let before = socket.sent.messages;
+        let close = socket.call(now, &mut self.legs, |service, context| service.rung(context));
+        if socket.sent.messages > before {
+            socket.used = now.at;
+        }
+        if let Some(close) = close {
+            self.end_socket(now, close);
         }
     }
 
-    /// Looks whether the session that opened the socket has ended, and tells it that it is used.
+    /// Looks whether a session that the socket came by has ended, and tells them that they are used.
     fn tick_session(&mut self, now: Now) -> Option<Close> {
         let gateway = Arc::clone(self.gateway());
         let State::Serving(serving) = &mut self.state else {
             return None;
         };
         let socket = &mut serving.socket;
-        let membership = socket.membership.as_ref()?;
-        if let Some(ended) = membership.ended() {
+        if let Some(ended) = socket.memberships.iter().find_map(Membership::ended) {
             return Some(match ended {
                 Ended::LoggedOut => Close::LoggedOut,
                 Ended::Dropped => Close::Revoked,
@@ -292,7 +313,9 @@ impl Connection {
         }
         if now.at >= socket.told.after(SESSION_NEWS) {
             socket.told = now.at;
-            gateway.sessions().used(membership, now);
+            for membership in &socket.memberships {
+                gateway.sessions().used(membership, now);
+            }
         }
         None
     }

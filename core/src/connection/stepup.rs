@@ -7,8 +7,7 @@ use super::Connection;
 use super::answer::Asked;
 use super::head::Refusal;
 use crate::auth::challenge::BearerError;
-use crate::auth::grant::Grant;
-use crate::gateway::StepUp;
+use crate::gateway::{Proof, StepUp};
 use crate::http::{FieldError, Reply, RequestHead, Status};
 use crate::reason::Reason;
 use crate::rules::Service;
@@ -39,7 +38,7 @@ impl Connection {
         }
     }
 
-    /// Adds what the last factor grants to what the ones before did. Refuses with the first realm's
+    /// Adds what the last factor proves to what the ones before did. Refuses with the first realm's
     /// challenge who is not the same, and with the next realm's who has more to prove.
     pub(super) fn join_factors(
         &self,
@@ -47,8 +46,8 @@ impl Connection {
         asked: &Asked,
         service: &Arc<Service>,
         passed: Option<Box<StepUp>>,
-        grant: Grant,
-    ) -> Result<Grant, Refusal> {
+        proof: Proof,
+    ) -> Result<Proof, Refusal> {
         let again = |reason, description| {
             let error = BearerError {
                 description,
@@ -60,27 +59,29 @@ impl Connection {
                 None => (Reply::closing(Status::InternalServerError), Reason::Internal),
             }
         };
-        let (index, grant) = match passed {
-            None => (0, grant),
+        let grant = &proof.grant;
+        let (index, proof) = match passed {
+            None => (0, proof),
             // This realm knows nobody of the name that is to be proven once more.
-            Some(passed) if grant.is_anonymous() || passed.grant.subject() != grant.subject() => {
+            Some(passed) if grant.is_anonymous() || passed.proof.grant.subject() != grant.subject() => {
                 return Err(again(Reason::UnknownUser, None));
             }
-            Some(passed) => (passed.next, passed.grant.join(grant)),
+            Some(passed) => (passed.next, passed.proof.join(proof)),
         };
         let Some(realm) = service.factor(index + 1) else {
             // What was proven half a minute ago may have ended since.
-            return match grant.expires {
+            return match proof.grant.expires {
                 Some(expires) if index > 0 && expires.is_due(now) => {
                     Err(again(Reason::Expired, Some("token expired")))
                 }
-                Some(_) | None => Ok(grant),
+                Some(_) | None if proof.session_is_over(now) => Err(again(Reason::Revoked, None)),
+                Some(_) | None => Ok(proof),
             };
         };
         let step_up = StepUp {
             service: Arc::clone(service),
             next: index + 1,
-            grant,
+            proof,
         };
         let gateway = self.gateway();
         let identity = gateway

@@ -141,8 +141,8 @@ impl Connection {
         else {
             return None;
         };
-        let realm = service.realm.as_ref()?;
-        (realm.name == order.realm.name && target.query().is_none()).then_some(path)
+        let judges = service.realms().any(|realm| realm.name == order.realm.name);
+        (judges && target.query().is_none()).then_some(path)
     }
 
     /// Makes the ticket.

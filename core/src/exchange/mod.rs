@@ -44,7 +44,7 @@ impl<'a> Line<'a> {
 #[derive(Debug)]
 pub(crate) enum Talk {
     /// A request over HTTP.
-    Http(http::Fetch),
+    Http(Box<http::Fetch>),
     /// A login at a directory.
     Ldap(Box<ldap::Talk>),
 }

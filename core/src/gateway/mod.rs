@@ -32,13 +32,18 @@ use crate::bell::Bells;
 use crate::budget::{Memory, Slots};
 use crate::config::{Config, ConfigErrors, ServiceKind};
 use crate::entropy::{Entropy, Seed};
+use crate::hub::Hub;
 use crate::note::Note;
 use crate::rules::{self, Rules};
-use crate::service::{Echo, Service, ServiceFactory};
+use crate::service::{Echo, Points, Service, ServiceFactory};
 use crate::time::Now;
 
 /// Descriptors that a process needs beside its connections: listeners, log, files that are read.
 const DESCRIPTORS_BESIDE: u64 = 64;
+
+/// Fewer connections than this are worth a warning even where nobody asked for more: a browser opens
+/// several, and the usual limit of 1,024 descriptors is soon reached.
+const FEW_CONNECTIONS: usize = 1_000;
 
 /// What the runtime tells of itself and its machine.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +109,7 @@ pub struct Gateway {
     /// Connections that were closed for want of a PROXY header since the last look.
     unproxied: AtomicU64,
     step_ups: stepups::StepUps,
+    hub: Hub,
     draining: AtomicBool,
 }
 
@@ -144,6 +150,7 @@ impl Gateway {
             outside: Arc::default(),
             unproxied: AtomicU64::new(0),
             step_ups: stepups::StepUps::default(),
+            hub: Hub::default(),
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -177,15 +184,18 @@ impl Gateway {
             .collect()
     }
 
-    /// Lowers the connection limit to what `descriptors` allow, and says so. To be called once,
-    /// before the first accept, with the soft limit after it was raised.
+    /// Lowers the connection limit to what `descriptors` allow. Says so if the configuration asked for
+    /// more, or if what is left is little. To be called once, before the first accept, with the soft
+    /// limit after it was raised.
     pub fn fit_descriptors(&self, descriptors: u64) -> Option<Note> {
         let each = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
         let fit = descriptors.saturating_sub(DESCRIPTORS_BESIDE) / each;
         let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
-        let wanted = self.connection_limit(&self.rules());
+        let rules = self.rules();
+        let wanted = self.connection_limit(&rules);
         self.connections_that_fit.store(fit, Ordering::Relaxed);
-        (wanted > fit).then(|| Note::Warning {
+        let matters = rules.limits.connections.is_some() || fit < FEW_CONNECTIONS;
+        (wanted > fit && matters).then(|| Note::Warning {
             message: format!(
                 "limits.connections is {fit} instead of {wanted}: {descriptors} descriptors are allowed and \
                  each connection takes {each}; raise the hard limit of open files (ulimit -Hn) or lower \
@@ -269,6 +279,10 @@ impl Gateway {
         &self.step_ups
     }
 
+    pub(crate) const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     pub(crate) const fn slots(&self) -> &Arc<Slots> {
         &self.slots
     }
@@ -293,8 +307,14 @@ impl Gateway {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Makes the service of one socket.
-    pub(crate) fn service(&self, rules: &rules::Service, grant: &Grant) -> Box<dyn Service> {
+    /// Makes the service of one socket, which was asked for at `path`.
+    pub(crate) fn service(
+        &self,
+        rules: &Arc<rules::Service>,
+        grant: &Grant,
+        path: &str,
+        admission: &Admission,
+    ) -> Box<dyn Service> {
         let factory = {
             let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
             services.get(&*rules.name).map(Arc::clone)
@@ -302,6 +322,12 @@ impl Gateway {
         match (factory, rules.kind) {
             (Some(factory), _) => factory(grant),
             (None, ServiceKind::Echo) => Box::new(Echo),
+            (None, ServiceKind::Points) => {
+                let point = rules.points.get(path);
+                let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));
+                let limit = self.rules().limits.message_bytes;
+                Box::new(Points::new(reader, Arc::clone(rules), limit))
+            }
         }
     }
 

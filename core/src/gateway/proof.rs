@@ -1,4 +1,4 @@
-//! What a check has found out: a grant, what it rests on, and the session that it came by.
+//! What a check has found out: a grant, what it rests on, and the sessions that it came by.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::auth::realm::Realm;
 use crate::reason::Reason;
 use crate::time::Now;
 
-/// A grant with what it depends on.
+/// A grant with what it depends on. [`Proof::join`] makes one of several.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proof {
     pub(crate) grant: Grant,
     pub(crate) basis: Basis,
-    /// The session that ends it, if it came by one, directly or by a ticket.
-    pub(crate) session: Option<Arc<Session>>,
+    /// The sessions that end it: one for each factor that came by one, directly or by a ticket.
+    pub(crate) sessions: Vec<Arc<Session>>,
 }
 
 impl Proof {
@@ -30,6 +30,23 @@ impl Proof {
         }
     }
 
+    /// Adds what a further factor proves: the rights of both, and all that ends either.
+    #[must_use]
+    pub(crate) fn join(mut self, next: Self) -> Self {
+        self.sessions.extend(next.sessions);
+        Self {
+            grant: self.grant.join(next.grant),
+            // It was looked at a moment ago, and a factor that waits does so under the same rules.
+            basis: Basis::default(),
+            sessions: self.sessions,
+        }
+    }
+
+    /// Says whether one of its sessions is over.
+    pub(crate) fn session_is_over(&self, now: Now) -> bool {
+        self.sessions.iter().any(|session| session.is_over(now))
+    }
+
     /// Judges again what was granted earlier: by the clocks, by the session, and by the files of
     /// `realm`.
     ///
@@ -37,7 +54,7 @@ impl Proof {
     /// Why it is worth nothing any more.
     pub(super) fn renew(&self, realm: &Arc<Realm>, now: Now) -> Result<Self, Reason> {
         let over = self.grant.expires.is_some_and(|expires| expires.is_due(now));
-        if over || self.session.as_ref().is_some_and(|session| session.is_over(now)) {
+        if over || self.session_is_over(now) {
             return Err(Reason::Expired);
         }
         let grant = self.basis.renew(realm, &self.grant).ok_or(Reason::Revoked)?;

@@ -197,6 +197,11 @@ impl Gateway {
         let mut built = rules::build(&config, &self.rules().remote_keys)?;
         let warnings = std::mem::take(&mut built.warnings);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(built);
+        let points = config
+            .services
+            .values()
+            .flat_map(|service| service.endpoints.values());
+        self.hub.keep(&points.map(String::as_str).collect());
         {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             let clocks = reload.clocks;
@@ -215,7 +220,7 @@ mod tests {
     use super::*;
     use crate::config::MemoryFiles;
     use crate::entropy::Seed;
-    use crate::gateway::Capacity;
+    use crate::gateway::{Capacity, DESCRIPTORS_BESIDE, FEW_CONNECTIONS};
     use crate::time::{Moment, UnixTime};
 
     const PATH: &str = "c.json";
@@ -230,13 +235,17 @@ mod tests {
     }
 
     fn start(limits: &str) -> (Arc<Gateway>, MemoryFiles) {
+        start_with(limits, 5)
+    }
+
+    fn start_with(limits: &str, connections: usize) -> (Arc<Gateway>, MemoryFiles) {
         let mut files = MemoryFiles::new();
         files.insert(PATH, config(limits));
         files.insert("users", "");
         let loaded = Config::load(Path::new(PATH), &mut files).unwrap();
         let capacity = Capacity {
             cores: 1,
-            connections: 5,
+            connections,
             descriptors_per_connection: 1,
         };
         (Gateway::new(loaded, Seed::new([1; 32]), capacity).unwrap(), files)
@@ -288,6 +297,21 @@ mod tests {
             gateway.reload(Path::new(PATH), &mut files, now(0, 0));
             assert_eq!(limit(&gateway), expected, "{limits}");
         }
+    }
+
+    #[test]
+    fn e15_a_limit_that_does_not_fit_is_a_warning_if_it_was_asked_for_or_if_little_is_left() {
+        let warns = |limits: &str, capacity, fit: usize| {
+            let (gateway, _) = start_with(limits, capacity);
+            let descriptors = DESCRIPTORS_BESIDE + u64::try_from(fit).unwrap();
+            let note = gateway.fit_descriptors(descriptors);
+            assert_eq!(gateway.connection_limit(&gateway.rules()), fit);
+            note.is_some()
+        };
+        assert!(!warns("{}", 100_000, FEW_CONNECTIONS));
+        assert!(warns("{}", 100_000, FEW_CONNECTIONS - 1));
+        assert!(warns(r#"{"connections": 100000}"#, 5, 99_999));
+        assert!(!warns(r#"{"connections": 100000}"#, 5, 100_000));
     }
 
     #[test]

@@ -85,6 +85,12 @@ impl Session {
         self.ends
     }
 
+    /// Says whether it was begun in `realm`.
+    pub(crate) fn is_of(&self, realm: &str) -> bool {
+        let identity = self.proof.grant.identity.as_ref();
+        identity.is_some_and(|identity| &*identity.realm == realm)
+    }
+
     /// Says whether nothing can be begun with it any more.
     pub(crate) fn is_over(&self, now: Now) -> bool {
         self.ends.is_due(now) || self.thread.lock().ended.is_some()
@@ -178,7 +184,7 @@ impl Sessions {
         let key = key(entropy, id.expose().as_bytes());
         let mut ended = Vec::new();
         // A session begins with a credential of its own: what came before has no part in it.
-        proof.session = None;
+        proof.sessions.clear();
         {
             let mut table = self.lock();
             let old = replaced.and_then(|id| table.remove(&self::key(entropy, id)));
@@ -214,8 +220,7 @@ impl Sessions {
             let Some(entry) = table.by_key.get(&key) else {
                 return Looked::Unknown;
             };
-            let identity = entry.session.proof.grant.identity.as_ref();
-            if identity.is_none_or(|identity| &*identity.realm != realm) {
+            if !entry.session.is_of(realm) {
                 return Looked::Elsewhere;
             }
             let session = Arc::clone(&entry.session);
@@ -255,7 +260,7 @@ impl Sessions {
         }
         let proof = renewed?;
         Ok(Proof {
-            session: Some(Arc::clone(session)),
+            sessions: vec![Arc::clone(session)],
             ..proof
         })
     }

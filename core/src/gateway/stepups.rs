@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 
+use super::proof::Proof;
 use super::sockets::{Key, key};
-use crate::auth::grant::Grant;
 use crate::entropy::{Entropy, Label};
 use crate::rules::Service;
 use crate::time::{Deadline, Moment, Now};
@@ -34,8 +34,8 @@ pub(crate) struct StepUp {
     pub(crate) service: Arc<Service>,
     /// The index of the realm that is to be passed next; never 0.
     pub(crate) next: usize,
-    /// What the factors so far grant together.
-    pub(crate) grant: Grant,
+    /// What the factors so far prove together.
+    pub(crate) proof: Proof,
 }
 
 /// All logins that wait for a further factor.
@@ -80,7 +80,7 @@ impl StepUps {
         lifetime: Duration,
         now: Now,
     ) -> Option<String> {
-        let who = step_up.grant.identity.as_ref().and_then(key)?;
+        let who = step_up.proof.grant.identity.as_ref().and_then(key)?;
         let identity = entropy.bytes::<IDENTITY_BYTES>(Label::StepUp);
         let ends = Deadline::after(lifetime, now);
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +172,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::auth::grant::{Authority, Identity};
+    use crate::auth::grant::{Authority, Grant, Identity};
     use crate::config::Config;
     use crate::entropy::Seed;
     use crate::rules::{self, Target};
@@ -218,7 +218,7 @@ mod tests {
             let step_up = StepUp {
                 service: Arc::clone(&self.service),
                 next: 1,
-                grant,
+                proof: Proof::of(grant),
             };
             self.table.issue(&self.entropy, step_up, LIFETIME, now)
         }

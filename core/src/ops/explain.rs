@@ -139,7 +139,13 @@ impl<'h> Run<'h> {
                 break;
             }
         }
-        Some((self.decision?, self.answer))
+        let decision = self.decision?;
+        // What follows a 101 is no answer any more, but the service's.
+        let end = self.answer.windows(4).position(|four| four == b"\r\n\r\n");
+        if let Some(end) = end.filter(|_| decision.status == 101) {
+            self.answer.truncate(end + 4);
+        }
+        Some((decision, self.answer))
     }
 
     /// Does the next step; says whether there is more to do.

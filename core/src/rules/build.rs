@@ -290,6 +290,11 @@ impl<'c> Builder<'c> {
         Service {
             name: service.name.as_str().into(),
             kind: service.kind,
+            points: service
+                .endpoints
+                .iter()
+                .map(|(path, name)| (path.clone(), name.as_str().into()))
+                .collect(),
             realm: realms.next(),
             further: realms.collect(),
             step_up_lifetime: service.step_up_lifetime,

@@ -76,6 +76,8 @@ pub(crate) enum Target {
 pub(crate) struct Service {
     pub(crate) name: Arc<str>,
     pub(crate) kind: ServiceKind,
+    /// The data points of a points service, by canonical path.
+    pub(crate) points: BTreeMap<String, Arc<str>>,
     /// Who judges credentials; `None` for a public service.
     pub(crate) realm: Option<Arc<Realm>>,
     /// The realms of further factors, in order.

@@ -1,10 +1,12 @@
 //! What stands behind the door: a service is one file behind [`Service`].
 
 mod echo;
+mod points;
 
 use std::fmt;
 
 pub(crate) use echo::Echo;
+pub(crate) use points::{Points, UNWRITTEN};
 
 use crate::auth::grant::Grant;
 pub use crate::leg::LegEvent;
@@ -24,6 +26,13 @@ pub trait Service: Send + Sync {
 
     /// A whole message arrived.
     fn message(&mut self, context: &mut Context<'_>, message: Message);
+
+    /// The connection goes on, perhaps because somebody has rung its bell or the client has taken what
+    /// waited for it: time to send what others have left. Called at every step, so nothing to do must
+    /// cost nothing.
+    fn rung(&mut self, context: &mut Context<'_>) {
+        let _ = context;
+    }
 
     /// Something happened on a leg that the service has dialed.
     fn leg(&mut self, context: &mut Context<'_>, leg: Leg, event: LegEvent<'_>) {

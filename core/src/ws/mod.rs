@@ -35,6 +35,8 @@ pub enum Close {
     LoggedOut,
     /// 3003 `revoked`.
     Revoked,
+    /// 3003 `not allowed to write`.
+    NotAllowedToWrite,
     /// 1001 `server shutting down`.
     ShuttingDown,
     /// 1001 `idle`.
@@ -45,7 +47,7 @@ pub enum Close {
     TooBig,
     /// 1002 `protocol error`.
     Protocol,
-    /// 1007, for text that is not UTF-8.
+    /// 1007, for text that is not UTF-8, or not what the service reads.
     NotText,
     /// 1003, for a kind of message that the service does not take.
     Unsupported,
@@ -60,7 +62,7 @@ impl Close {
     pub const fn code(self) -> u16 {
         match self {
             Self::TokenExpired | Self::SessionTimeout => 3000,
-            Self::LoggedOut | Self::Revoked => 3003,
+            Self::LoggedOut | Self::Revoked | Self::NotAllowedToWrite => 3003,
             Self::ShuttingDown | Self::Idle => 1001,
             Self::SlowConsumer => 1013,
             Self::TooBig => 1009,
@@ -79,6 +81,7 @@ impl Close {
             Self::SessionTimeout => "session timeout",
             Self::LoggedOut => "logged out",
             Self::Revoked => "revoked",
+            Self::NotAllowedToWrite => "not allowed to write",
             Self::ShuttingDown => "server shutting down",
             Self::Idle => "idle",
             Self::SlowConsumer => "slow consumer",

@@ -70,6 +70,25 @@ pub fn demo_printed_credentials_work(world: &World) {
     assert!(!stage.log().contains(password) && !stage.log().contains(token));
 }
 
+/// The token reads the demo's data points, follows them and sets them.
+pub fn demo_points_are_read_and_set(world: &World) {
+    let (stage, printout) = start(world);
+    let token = printed(&printout, "token");
+    let read = |path| stage.connect().ask(&get(path).bearer(token));
+    for path in ["/points/temperature", "/points/pressure"] {
+        assert_eq!(
+            (read(path).status, stage.connect().ask(&get(path)).status),
+            (200, 401)
+        );
+    }
+    let mut client = stage.connect();
+    client.open(&upgrade("/points/pressure").bearer(token));
+    client.read_message();
+    client.send_frame(&Frame::text("{\"value\": 42}"));
+    client.read_message();
+    assert!(read("/points/pressure").body.starts_with(b"{\"value\":42,"));
+}
+
 /// R17: the page is public, hardened, and has no script or style of its own in it.
 pub fn r17_the_page_is_hardened(world: &World) {
     let (stage, _) = start(world);

@@ -9,7 +9,8 @@ use crate::client::{Request, Response, upgrade};
 use crate::keys::Token;
 use crate::world::{BOB, FILE, Setup, Stage, World};
 
-const FIELD: &str = "Sec-Challenge-Identity";
+/// What a client that has passed a factor is given.
+pub const FIELD: &str = "Sec-Challenge-Identity";
 
 /// The issuer of second factors, whose tokens are no first factors.
 const MFA: &str = "https://mfa.example";
@@ -25,7 +26,7 @@ fn realm(description: &str, issuer: &str) -> Value {
 }
 
 /// The standard gateway, whose service asks for a second factor.
-fn two() -> Setup {
+pub fn two() -> Setup {
     Setup::standard()
         .set("/realms/second", realm("R2", MFA))
         .service("realm", json!(["demo", "second"]))
@@ -35,20 +36,29 @@ fn alice() -> Request {
     upgrade("/api/ws").basic("alice", "correct horse")
 }
 
-fn second(stage: &Stage, subject: &str) -> Token {
+/// A second factor of `subject`.
+pub fn second(stage: &Stage, subject: &str) -> Token {
     stage.token(subject).claim("iss", MFA)
 }
 
-fn with(identity: &str, token: &Token) -> Request {
+/// The request with a second factor, on the strength of `identity`.
+pub fn with(identity: &str, token: &Token) -> Request {
     upgrade("/api/ws").field(FIELD, identity).bearer(&token.text())
 }
 
 /// Passes the first factor and returns the identity.
-fn identity(stage: &Stage, first: &Request) -> String {
+///
+/// # Panics
+/// If it is not asked for a further one.
+pub fn identity(stage: &Stage, first: &Request) -> String {
     identity_of(&stage.connect().ask(first))
 }
 
-fn identity_of(answer: &Response) -> String {
+/// Returns the identity in an answer.
+///
+/// # Panics
+/// If there is none.
+pub fn identity_of(answer: &Response) -> String {
     assert_eq!(answer.status, 401, "{answer:?}");
     answer
         .one(FIELD)
@@ -57,7 +67,10 @@ fn identity_of(answer: &Response) -> String {
 }
 
 /// Expects to be where a client begins: the first realm's challenge, and nothing to go on with.
-fn begins_anew(answer: &Response) {
+///
+/// # Panics
+/// If it is elsewhere.
+pub fn begins_anew(answer: &Response) {
     assert_eq!(answer.status, 401, "{answer:?}");
     let lines = answer.all("WWW-Authenticate");
     assert!(

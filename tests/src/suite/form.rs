@@ -40,7 +40,15 @@ impl Page {
     /// # Panics
     /// If it is not served, or sets another cookie.
     pub fn open(client: &mut Client) -> Self {
-        let answer = client.ask(&get("/login"));
+        Self::open_at(client, "/login")
+    }
+
+    /// Loads the page at `path`.
+    ///
+    /// # Panics
+    /// As [`Page::open`].
+    pub fn open_at(client: &mut Client, path: &str) -> Self {
+        let answer = client.ask(&get(path));
         assert_eq!(answer.status, 200, "{answer:?}");
         let set = answer.one("Set-Cookie").expect("a csrf cookie");
         let cookie = set.split(';').next().unwrap().to_owned();
@@ -54,12 +62,17 @@ impl Page {
 
     /// Fills the form in, and asks to be led to `/app?x=1`.
     pub fn submit(&self, stage: &Stage, user: &str, password: &str) -> Request {
+        self.submit_to(stage, "/login", user, password)
+    }
+
+    /// Fills the form at `path` in.
+    pub fn submit_to(&self, stage: &Stage, path: &str, user: &str, password: &str) -> Request {
         let body = format!(
             "username={user}&password={}&csrf={}&next=%2Fapp%3Fx%3D1",
             password.replace(' ', "+"),
             self.csrf
         );
-        post(stage, "/login", &body).field("Cookie", &self.cookie)
+        post(stage, path, &body).field("Cookie", &self.cookie)
     }
 }
 

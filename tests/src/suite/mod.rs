@@ -15,6 +15,7 @@ pub mod factors;
 pub mod form;
 pub mod head;
 pub mod introspection;
+pub mod issued_factors;
 pub mod jws;
 pub mod keyset;
 pub mod ldap;
@@ -22,7 +23,9 @@ pub mod legs;
 pub mod lifetime;
 pub mod limits;
 pub mod log;
+pub mod matrix;
 pub mod origin;
+pub mod points;
 pub mod policy;
 pub mod proxied;
 pub mod reload;
@@ -30,6 +33,7 @@ pub mod route;
 pub mod same;
 pub mod schemes;
 pub mod session;
+pub mod short;
 pub mod throttle;
 pub mod ticket;
 pub mod tls;
@@ -89,14 +93,12 @@ macro_rules! rows {
                 e03_the_log_tells_reasons_apart,
             ],
             carriers: [
-                m21_each_carrier_alone_is_granted,
                 m21_another_carrier_counts_as_none,
                 m21_the_services_carriers_replace_the_realms,
                 r03_two_explicit_carriers_are_400,
                 r03_the_same_token_twice_may_be_allowed,
-                r03_no_fallback_to_the_cookie,
-                r03_the_same_carrier_twice_is_400,
-                r03_an_empty_value_is_absent,
+                r03_the_same_carrier_twice_however_it_is_written_is_400,
+                r03_a_parameter_without_a_value_is_absent,
                 m29_names_in_the_query_are_decoded,
                 r10_a_query_token_is_answered_without_traces,
                 m30_the_pair_form_never_echoes_the_token,
@@ -113,6 +115,7 @@ macro_rules! rows {
             ],
             demo: [
                 demo_printed_credentials_work,
+                demo_points_are_read_and_set,
                 r17_the_page_is_hardened,
                 r17_pages_take_get_and_head,
             ],
@@ -239,6 +242,14 @@ macro_rules! rows {
                 e09_over_tls_with_the_authorities_of_the_file,
                 e09_mistakes_do_not_load,
             ],
+            issued_factors: [
+                r06_a_session_is_a_factor,
+                r06_every_session_ends_the_socket,
+                r06_a_session_that_ended_meanwhile_begins_anew,
+                r06_a_dead_session_or_ticket_begins_anew,
+                r06_a_ticket_is_a_factor,
+                r06_a_session_does_not_hide_another_realms_timeout,
+            ],
             jws: [
                 m14_every_algorithm_verifies,
                 m14_a_key_verifies_its_algorithm_alone,
@@ -309,6 +320,65 @@ macro_rules! rows {
                 e17_every_request_is_logged_once,
                 e17_unknown_users_are_told_apart_in_the_log,
             ],
+            matrix: [
+                m21_bearer_alone_is_granted,
+                m21_basic_alone_is_granted,
+                m21_digest_alone_is_granted,
+                m21_custom_alone_is_granted,
+                m21_header_alone_is_granted,
+                m21_query_alone_is_granted,
+                m21_cookie_alone_is_granted,
+                m21_session_alone_is_granted,
+                m21_pair_alone_is_granted,
+                m21_single_alone_is_granted,
+                m21_ticket_alone_is_granted,
+                r03_bearer_bad_is_401,
+                r03_basic_bad_is_401,
+                r03_digest_bad_is_401,
+                r03_custom_bad_is_401,
+                r03_header_bad_is_401,
+                r03_query_bad_is_401,
+                r03_cookie_bad_is_401,
+                r03_session_bad_is_401,
+                r03_pair_bad_is_401,
+                r03_single_bad_is_401,
+                r03_ticket_bad_is_401,
+                r03_authorization_empty_is_absent,
+                r03_header_empty_is_absent,
+                r03_query_empty_is_absent,
+                r03_cookie_empty_is_absent,
+                r03_session_empty_is_absent,
+                r03_ticket_empty_is_absent,
+                r03_bearer_duplicated_is_400,
+                r03_basic_duplicated_is_400,
+                r03_digest_duplicated_is_400,
+                r03_custom_duplicated_is_400,
+                r03_header_duplicated_is_400,
+                r03_query_duplicated_is_400,
+                r03_cookie_duplicated_is_400,
+                r03_session_duplicated_is_400,
+                r03_pair_duplicated_is_400,
+                r03_single_duplicated_is_400,
+                r03_ticket_duplicated_is_400,
+                r03_two_schemes_in_authorization_are_400,
+                r03_both_subprotocol_forms_are_400,
+                r03_bearer_beside_another_explicit_one_is_400,
+                r03_basic_beside_another_explicit_one_is_400,
+                r03_digest_beside_another_explicit_one_is_400,
+                r03_custom_beside_another_explicit_one_is_400,
+                r03_header_beside_another_explicit_one_is_400,
+                r03_query_beside_another_explicit_one_is_400,
+                r03_pair_beside_another_explicit_one_is_400,
+                r03_single_beside_another_explicit_one_is_400,
+                r03_ticket_beside_another_explicit_one_is_400,
+                r03_bearer_decides_alone_beside_ambient_ones,
+                r03_custom_decides_alone_beside_ambient_ones,
+                r03_header_decides_alone_beside_ambient_ones,
+                r03_query_decides_alone_beside_ambient_ones,
+                r03_pair_decides_alone_beside_ambient_ones,
+                r03_single_decides_alone_beside_ambient_ones,
+                r03_ticket_decides_alone_beside_ambient_ones,
+            ],
             origin: [
                 m32_a_foreign_origin_is_403,
                 r11_the_listed_origin_passes,
@@ -321,6 +391,27 @@ macro_rules! rows {
                 r11_null_passes_only_where_listed,
                 e11_a_star_is_one_label,
                 r11_ambient_credentials_need_a_list,
+            ],
+            points: [
+                m16_a_get_reads_the_last_value,
+                m16_refusals_of_a_get_are_those_of_an_upgrade,
+                m16_other_methods_are_405,
+                m16_half_an_upgrade_is_a_get,
+                r11_a_get_is_for_pages_that_are_allowed,
+                r11_a_cookie_reads_without_origin,
+                r17_values_are_hardened,
+                points_every_reader_is_told_of_every_write,
+                points_the_server_stamps_the_time,
+                points_without_the_entitlement_a_write_is_3003,
+                points_what_is_no_value_ends_the_socket,
+                m08_reading_and_following_are_entitlements,
+                points_a_slow_reader_is_told_the_last_value,
+                e16_values_survive_a_reload_by_name,
+                r14_a_reader_that_is_told_is_not_idle,
+                e18_a_get_during_a_shutdown_is_503,
+                b03_an_explanation_of_a_reader_ends_with_the_head,
+                b01_a_ticket_reads_a_value_once,
+                m26_a_get_passes_every_factor,
             ],
             policy: [
                 m25_a_missing_role_is_403,
@@ -375,6 +466,12 @@ macro_rules! rows {
                 r16_an_unused_session_ends,
                 r16_sessions_are_limited,
                 r14_a_session_ends_with_its_user,
+            ],
+            short: [
+                m10_two_servers_in_short_form_work,
+                m16_a_short_form_refuses_what_it_should,
+                m14_hs256_with_a_pem_file_does_not_load,
+                m10_faults_of_the_short_form_have_a_place,
             ],
             throttle: [
                 e14_the_eleventh_failure_is_429,

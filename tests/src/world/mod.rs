@@ -460,7 +460,8 @@ pub fn written(notes: &[Note], now: Now) -> String {
     String::from_utf8(lines).unwrap()
 }
 
-fn decisions(notes: &[Note]) -> Vec<Decision> {
+/// Returns the decisions among notes.
+pub fn decisions(notes: &[Note]) -> Vec<Decision> {
     let decision = |note: &Note| {
         if let Note::Decision(decision) = note {
             Some((**decision).clone())

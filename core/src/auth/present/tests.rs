@@ -84,6 +84,24 @@ fn r03_explicit_beats_ambient() {
 }
 
 #[test]
+fn r03_what_a_browser_attached_unreadably_does_not_spoil_an_explicit_token() {
+    let origin = "Origin: https://a.example";
+    let token = format!("X-Token: {TOKEN}");
+    for attached in ["Authorization: Basic !", "Authorization: Basic", "Cookie: t=a b"] {
+        assert_eq!(
+            carrier("/", &[attached, origin, &token]).as_deref(),
+            Some("header:X-Token"),
+            "{attached}"
+        );
+        let alone = find("/", &[attached, origin], false).unwrap_err();
+        assert_eq!(alone.reason, Reason::MalformedCredential, "{attached}");
+    }
+    // Without an Origin it was written on purpose.
+    let explicit = find("/", &["Authorization: Basic !", &token], false).unwrap_err();
+    assert_eq!(explicit.reason, Reason::MalformedCredential);
+}
+
+#[test]
 fn r03_one_carrier_twice_is_a_conflict() {
     let bearer = format!("Authorization: Bearer {TOKEN}");
     for (target, fields) in [

@@ -6,6 +6,7 @@ mod realm;
 mod remote;
 mod server;
 mod service;
+mod short;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -75,7 +76,11 @@ pub(super) fn build<'s>(report: &mut Report<'s>, top: &View<'s>) -> Parts {
             None => parts.unclear.push(item.place()),
         }
     }
-    for item in top.list("servers").unwrap_or_default() {
+    let servers = top.list("servers").unwrap_or_default();
+    for item in &servers {
+        builder.short(item, &mut parts);
+    }
+    for item in servers {
         match builder.server(&item, &parts.services) {
             Some(server) => parts.servers.push(server),
             None => parts.unclear.push(item.place()),

@@ -1,11 +1,13 @@
 //! Servers: addresses, certificate, hosts and the services behind them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use super::super::address;
+use super::super::error::Place;
 use super::super::model::{Accept, HostEntry, Server, Service};
-use super::super::view::Item;
+use super::super::view::{Item, View};
+use super::short::is_short;
 use super::{Builder, Known, networks};
 
 /// The hosts of a server that listens on loopback addresses and names none.
@@ -23,11 +25,8 @@ impl Builder<'_, '_> {
             self.report
                 .add(item.place(), "this id is the admin listener's in the log");
         }
-        let listen = view.list("listen")?;
-        let listen: Vec<_> = listen
-            .iter()
-            .filter_map(|entry| Some((address::listen(entry.text()?).ok()?, entry)))
-            .collect();
+        let short = is_short(&view);
+        let listen = self.listen(&view, short)?;
         let loopback = listen.iter().all(|(address, _)| is_loopback(*address));
         let plaintext = view.boolean("plaintext");
         let certificate = view.file("serverCertificate");
@@ -48,15 +47,20 @@ impl Builder<'_, '_> {
                 for (_, entry) in listen.iter().filter(|(address, _)| !is_loopback(*address)) {
                     let message = "\"plaintext\" is for loopback addresses only: credentials would travel in the \
                                    clear. Use 127.0.0.1 or [::1], or a serverCertificate";
-                    self.report.add(entry.place(), message);
+                    self.report.add(entry.clone(), message);
                 }
             }
             (false, Some(_)) => {}
         }
-        let services_named = match view.list("services") {
+        let mut services_named = match view.list("services") {
             Some(entries) => self.resolve(&entries, "service", Known::Services),
+            // Whoever is in short form brings its own.
+            None if short => Vec::new(),
             None => self.services.iter().map(|name| (*name).to_owned()).collect(),
         };
+        if short {
+            services_named.push(id.clone());
+        }
         let own = services_named.iter().filter_map(|name| services.get(name));
         let mut hosts = match view.list("hosts") {
             Some(entries) => entries
@@ -68,6 +72,10 @@ impl Builder<'_, '_> {
                     })
                 })
                 .collect(),
+            None if short => vec![HostEntry {
+                text: "*".to_owned(),
+                place: place.clone(),
+            }],
             None if loopback => {
                 let entry = |text: &str| HostEntry {
                     text: text.to_owned(),
@@ -102,6 +110,38 @@ impl Builder<'_, '_> {
             proxy_protocol: networks(&view, "proxyProtocol"),
             place,
         })
+    }
+}
+
+impl Builder<'_, '_> {
+    /// Reads where a server listens: `listen`, or in the short form `portNumber` in its place.
+    fn listen(&mut self, view: &View<'_>, short: bool) -> Option<Vec<(SocketAddr, Place)>> {
+        match (view.list("listen"), view.item("portNumber")) {
+            (None, Some(item)) => {
+                let port = u16::try_from(view.count("portNumber")?).ok()?;
+                // IPv4 clients arrive here too, under mapped addresses.
+                let every = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+                Some(vec![(every, item.place())])
+            }
+            (None, None) => {
+                let message = match short {
+                    true => "\"portNumber\" is required (or \"listen\" in its place)",
+                    false => "\"listen\" is required",
+                };
+                self.report.add(view.place(), message);
+                None
+            }
+            (Some(entries), number) => {
+                if let Some(item) = number {
+                    let message = "\"listen\" stands in place of \"portNumber\": leave one of them out";
+                    self.report.add(item.place(), message);
+                }
+                let read = entries
+                    .iter()
+                    .filter_map(|entry| Some((address::listen(entry.text()?).ok()?, entry.place())));
+                Some(read.collect())
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Services: where they are reached, and who may enter.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::error::Place;
@@ -33,12 +34,21 @@ impl Builder<'_, '_> {
         }
         let kind = match view.tag()? {
             "echo" => ServiceKind::Echo,
+            "points" => ServiceKind::Points,
             _ => return None,
+        };
+        let (accept, endpoints) = match kind {
+            ServiceKind::Echo => {
+                let entries = view.list("accept")?;
+                (entries.iter().filter_map(accept).collect(), BTreeMap::new())
+            }
+            ServiceKind::Points => endpoints(&view),
         };
         Some(Service {
             name: name.to_owned(),
             kind,
-            accept: view.list("accept")?.iter().filter_map(accept).collect(),
+            accept,
+            endpoints,
             access: access?,
             enabled: view.boolean("enabled"),
             carriers: self.carriers(&view),
@@ -150,4 +160,21 @@ fn accept(entry: &Item<'_>) -> Option<Accept> {
         path,
         place: entry.place(),
     })
+}
+
+/// Reads the data points of a service, or of a server in short form: where they are, and their names.
+pub(super) fn endpoints(view: &View<'_>) -> (Vec<Accept>, BTreeMap<String, String>) {
+    let endpoints = view.map("endpoints");
+    let place = |(path, item): &(&str, Item<'_>)| Accept {
+        scheme: None,
+        host: None,
+        port: None,
+        path: (*path).to_owned(),
+        place: item.place(),
+    };
+    let name = |(path, item): &(&str, Item<'_>)| Some(((*path).to_owned(), item.owned()?));
+    (
+        endpoints.iter().map(place).collect(),
+        endpoints.iter().filter_map(name).collect(),
+    )
 }

@@ -5,6 +5,7 @@
 mod acl;
 mod ldap;
 mod realm;
+mod short;
 mod values;
 
 use super::table::{Kind, Row, State, Tagged, Variant, later, row};
@@ -13,6 +14,7 @@ pub(super) use realm::RSA_ALGORITHMS;
 
 use acl::ACL;
 use realm::REALM;
+use short::AUTHENTICATION;
 use values::*;
 
 static SERVER_OBJECT: Kind = Kind::Object(SERVER);
@@ -22,10 +24,10 @@ static SERVICE_OBJECT: Kind = Kind::Tagged(&SERVICE);
 /// The whole file.
 pub(super) static TOP: &[Row] = &[
     row("servers", some(&SERVER_OBJECT), "The listeners").required(),
-    row("realms", map(&REALM_OBJECT), "Who is who, by name"),
+    row("realms", named(&REALM_OBJECT), "Who is who, by name"),
     row(
         "services",
-        map(&SERVICE_OBJECT),
+        named(&SERVICE_OBJECT),
         "What stands behind the paths, by name",
     ),
     row(
@@ -145,9 +147,8 @@ static SERVER: &[Row] = &[
     row(
         "listen",
         some(&LISTEN_ADDRESS),
-        "Addresses with ports; port 0 takes a free one",
-    )
-    .required(),
+        "Addresses with ports; port 0 takes a free one; required but for portNumber",
+    ),
     row(
         "serverCertificate",
         Kind::File,
@@ -162,7 +163,8 @@ static SERVER: &[Row] = &[
     row(
         "hosts",
         list(&HOST_ENTRY),
-        "Hosts that it answers for; default localhost, 127.0.0.1 and [::1] if it listens on loopback only",
+        "Hosts that it answers for; default localhost, 127.0.0.1 and [::1] if it listens on loopback only, \
+         in the short form every host",
     ),
     row("services", some(&NAME), "Names of its services; default all"),
     row(
@@ -182,21 +184,42 @@ static SERVER: &[Row] = &[
         some(&NETWORK_TEXT),
         "Networks from which a PROXY header of version 2 comes first",
     ),
-    later("portNumber", "Port of a server in short form"),
-    later("authentication", "Realm of a server in short form"),
-    later("endpoints", "Points of a server in short form"),
+    row(
+        "portNumber",
+        Kind::Count { min: 1, max: 65_535 },
+        "Short form: port on all addresses, in place of listen",
+    ),
+    row(
+        "authentication",
+        Kind::Single(AUTHENTICATION),
+        "Short form: the server's own realm",
+    ),
+    row(
+        "endpoints",
+        ENDPOINTS,
+        "Short form: the server's own data points, by path",
+    ),
     later("clientCertificates", "Client certificates as credentials"),
 ];
+
+/// Where every service but points is reached.
+const ACCEPT: Row = row(
+    "accept",
+    Kind::OneOrMany(&ACCEPT_ENTRY),
+    "Path or wss://host[:port]/path, or a list of them",
+)
+.required();
+
+/// Names of data points, by path.
+const ENDPOINTS: Kind = Kind::Map {
+    of: &NAME,
+    name: &ENDPOINT,
+    min: 1,
+};
 
 /// One of `services`.
 static SERVICE: Tagged = Tagged {
     common: &[
-        row(
-            "accept",
-            Kind::OneOrMany(&ACCEPT_ENTRY),
-            "Path or wss://host[:port]/path, or a list of them",
-        )
-        .required(),
         row(
             "realm",
             Kind::OneOrMany(&NAME),
@@ -261,25 +284,26 @@ static SERVICE: Tagged = Tagged {
         Variant {
             name: "echo",
             doc: "Sends every message back",
-            rows: &[],
+            rows: &[ACCEPT],
             state: State::Built,
         },
         Variant {
             name: "broadcast",
             doc: "What one member sends, all others receive",
-            rows: &[later("mailboxBytes", "Bytes that wait for one member")],
+            rows: &[ACCEPT, later("mailboxBytes", "Bytes that wait for one member")],
             state: State::Later,
         },
         Variant {
             name: "points",
             doc: "Named last values",
-            rows: &[later("endpoints", "Data points by path")],
-            state: State::Later,
+            rows: &[row("endpoints", ENDPOINTS, "Names of data points, by path").required()],
+            state: State::Built,
         },
         Variant {
             name: "proxy",
             doc: "Relays to an upstream",
             rows: &[
+                ACCEPT,
                 later("connect", "URL of the upstream"),
                 later("forward", "Fields that tell the upstream who the client is"),
                 later("timeout", "Time from dial to the upstream's answer"),
@@ -291,7 +315,7 @@ static SERVICE: Tagged = Tagged {
         Variant {
             name: "directory",
             doc: "Serves files",
-            rows: &[later("directory", "The folder")],
+            rows: &[ACCEPT, later("directory", "The folder")],
             state: State::Later,
         },
     ],

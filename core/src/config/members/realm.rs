@@ -187,6 +187,13 @@ static FLAGS: &[Word] = &[
     Word::built("optional"),
 ];
 
+/// Claims with their accepted values.
+pub(super) const CLAIMS: Kind = Kind::Map {
+    of: &CLAIM_VALUES,
+    name: &PLAIN,
+    min: 1,
+};
+
 static CLAIM_VALUES: Kind = some(&CLAIM_VALUE);
 static CLAIM_VALUE: Kind = Kind::Text(&Format {
     check: |_| Ok(()),
@@ -255,12 +262,6 @@ const QUESTION: Kind = Kind::Duration { min: 1 };
 /// How many questions may be open at once; each holds a descriptor.
 const IN_FLIGHT: Kind = Kind::Count { min: 1, max: 4096 };
 
-const CLAIMS: Kind = Kind::Map {
-    of: &CLAIM_VALUES,
-    name: &PLAIN,
-    min: 1,
-};
-
 const CLAIMS_MODE: Kind = Kind::Word(&[Word::built("any"), Word::built("all")]);
 
 static VERIFICATION: &[Row] = &[
@@ -292,7 +293,7 @@ static JWKS: &[Row] = &[
     row("plaintext", Kind::Boolean, PLAINTEXT).or("false"),
 ];
 
-static KEY_FILE: Kind = Kind::Object(&[row("keyFile", Kind::File, "The key's file").required()]);
+pub(super) static KEY_FILE: Kind = Kind::Object(&[row("keyFile", Kind::File, "The key's file").required()]);
 
 const fn key(algorithm: &'static str) -> Row {
     row(algorithm, KEY_FILE, "The key of this algorithm")

@@ -60,6 +60,14 @@ pub(super) static PATH: Format = Format {
     check: address::path,
     pattern: "^/[^?#]*$",
 };
+pub(super) static ENDPOINT: Format = Format {
+    check: address::endpoint,
+    pattern: "^/([^?#]*[^?#/])$",
+};
+pub(super) static OWN_NAME: Format = Format {
+    check: syntax::own_name,
+    pattern: "^[^@\\u0000-\\u001f\\u007f-\\u009f][^\\u0000-\\u001f\\u007f-\\u009f]*$",
+};
 pub(super) static ACCEPT: Format = Format {
     check: |text| address::accept(text).map(|_| ()),
     pattern: "^(wss?://[^/?#]+)?/[^?#]*$",
@@ -110,10 +118,11 @@ pub(super) const fn some(of: &'static Kind) -> Kind {
     Kind::List { of, min: 1 }
 }
 
-pub(super) const fn map(of: &'static Kind) -> Kind {
+/// A map of what the author gives names to.
+pub(super) const fn named(of: &'static Kind) -> Kind {
     Kind::Map {
         of,
-        name: &PLAIN,
+        name: &OWN_NAME,
         min: 0,
     }
 }

@@ -45,10 +45,6 @@ fn r6_faults_of_further_factors_are_told() {
             format!("{path}: realm \"second\" lets anonymous clients pass"),
         ),
         (
-            and("/realms/second/tickets", json!({"path": "/ticket"})),
-            format!("{path}: realm \"second\" has form or tickets"),
-        ),
-        (
             and("/services/echo/stepUpLifetime", json!("31 seconds")),
             format!("{path}.stepUpLifetime: at most 30 seconds"),
         ),

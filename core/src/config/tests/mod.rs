@@ -5,8 +5,10 @@ mod checks;
 mod factors;
 mod ldap;
 mod loading;
+mod login;
 mod model;
 mod shape;
+mod short;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

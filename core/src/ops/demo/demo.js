@@ -8,9 +8,12 @@ const SHOWN = 2000;
 const PATIENCE = 5000;
 /** The marker of the subprotocol pair and the name of the query parameter. */
 const NAME = 'access_token';
+/** Values of a data point that the chart shows. */
+const SAMPLES = 120;
 
 const at = (id) => document.getElementById(id);
-const endpoint = `${location.protocol === 'http:' ? 'ws' : 'wss'}://${location.host}/api/ws`;
+const origin = `${location.protocol === 'http:' ? 'ws' : 'wss'}://${location.host}`;
+const endpoint = `${origin}/api/ws`;
 
 const token = () => at('token').value.trim();
 const altered = () => token().replace(/\.([^.])([^.]*)$/, (_, first, rest) => `.${first === 'A' ? 'B' : 'A'}${rest}`);
@@ -221,6 +224,53 @@ function send(event) {
   at('message').value = '';
 }
 
+/** The demo's data points, each with the values that this page was told. */
+const POINTS = ['temperature', 'pressure'].map((name) => ({ name, values: [], socket: null }));
+
+function toldOf(point, { value, time, quality }) {
+  const told = `${value}, ${quality}, ${new Date(time).toLocaleTimeString([], { hour12: false })}`;
+  at(`value-${point.name}`).textContent = time ? told : 'not set yet';
+  if (typeof value !== 'number') return;
+  const slider = at(`set-${point.name}`);
+  if (slider !== document.activeElement) slider.value = value;
+  point.values.push(Math.min(Math.max(value, 0), 100));
+  if (point.values.length > SAMPLES) point.values.shift();
+  const dots = point.values.map((sample, index) => `${(index * 600) / (SAMPLES - 1)},${150 - sample * 1.4}`);
+  at(`line-${point.name}`).setAttribute('points', dots.join(' '));
+}
+
+async function followPoint(point) {
+  const ticket = await newTicket();
+  point.socket = new WebSocket(`${origin}/points/${point.name}?ticket=${encodeURIComponent(ticket)}`);
+  point.socket.onopen = () => { at(`set-${point.name}`).disabled = false; };
+  point.socket.onmessage = ({ data }) => toldOf(point, JSON.parse(data));
+  point.socket.onclose = ({ code, reason }) => {
+    at(`set-${point.name}`).disabled = true;
+    at('points-state').textContent = `closed: ${code} ${reason}`;
+    at('follow').disabled = false;
+  };
+}
+
+async function follow() {
+  at('follow').disabled = true;
+  at('points-state').textContent = '';
+  for (const { socket: old } of POINTS) {
+    if (old) old.onclose = null;
+    old?.close(1000);
+  }
+  try {
+    for (const point of POINTS) await followPoint(point);
+  } catch (error) {
+    at('points-state').textContent = error.message;
+    at('follow').disabled = false;
+  }
+}
+
+function setPoint(point) {
+  if (point.socket?.readyState !== WebSocket.OPEN) return;
+  point.socket.send(JSON.stringify({ value: Number(at(`set-${point.name}`).value) }));
+}
+
 function reveal() {
   const shown = at('token').type === 'password';
   at('token').type = shown ? 'text' : 'password';
@@ -237,3 +287,5 @@ at('open').addEventListener('click', openSocket);
 at('close').addEventListener('click', () => socket?.close(1000));
 at('sign-out').addEventListener('click', signOut);
 at('talk').addEventListener('submit', send);
+at('follow').addEventListener('click', follow);
+for (const point of POINTS) at(`set-${point.name}`).addEventListener('input', () => setPoint(point));

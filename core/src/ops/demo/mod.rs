@@ -204,6 +204,11 @@ fn configuration(host: &str, listen: SocketAddr) -> String {
         },
         "services": {
             "echo": {"type": "echo", "accept": "/api/ws", "realm": "demo", "origins": []},
+            "points": {
+                "type": "points", "realm": "demo", "origins": [],
+                "endpoints": {"/points/temperature": "Demo.Temperature", "/points/pressure": "Demo.Pressure"},
+                "acl": {"entries": [{"role": "Everyone", "allow": ["websocket.connect", "read", "write"]}]},
+            },
         },
     });
     format!("{configuration:#}\n")

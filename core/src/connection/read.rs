@@ -1,0 +1,75 @@
+//! A service that is read by GET: the last value of a data point.
+
+use std::borrow::Cow;
+
+use super::Connection;
+use super::answer::Asked;
+use super::head::Refusal;
+use crate::config::ServiceKind;
+use crate::http::{Method, Reply, RequestHead, Status};
+use crate::reason::Reason;
+use crate::rules::Service;
+use crate::service::UNWRITTEN;
+
+/// What a request to a service is for.
+#[derive(Debug)]
+pub(super) enum Goal {
+    /// A WebSocket; the Sec-WebSocket-Accept that answers its key.
+    Socket { accept: String },
+    /// An answer in HTTP.
+    Read,
+}
+
+/// Says whether `head` is to be answered in HTTP.
+///
+/// # Errors
+/// Its method is none for this service.
+pub(super) fn is_read(head: &RequestHead, service: &Service) -> Result<bool, Refusal> {
+    match (service.kind, head.method()) {
+        (ServiceKind::Echo, Method::Get) => Ok(false),
+        (ServiceKind::Points, Method::Get) => Ok(!head.wants_websocket()),
+        // RFC 9110 section 9.1: whoever serves GET serves HEAD. No upgrade begins with it.
+        (ServiceKind::Points, Method::Head) => Ok(true),
+        (ServiceKind::Echo, Method::Head)
+        | (
+            ServiceKind::Echo | ServiceKind::Points,
+            Method::Post
+            | Method::Put
+            | Method::Delete
+            | Method::Connect
+            | Method::Options
+            | Method::Trace
+            | Method::Patch,
+        ) => Err((Reply::method_not_allowed("GET"), Reason::BadMethod)),
+    }
+}
+
+/// Says whether a page elsewhere fetches or embeds this, as browsers tell (Fetch Metadata); who goes
+/// there by a link does neither.
+pub(super) fn is_fetched_from_elsewhere(head: &RequestHead) -> bool {
+    let says = |field, value: &str| head.fields().get_all(field).any(|said| said == value.as_bytes());
+    let elsewhere = says("sec-fetch-site", "cross-site") || says("sec-fetch-site", "same-site");
+    elsewhere && !says("sec-fetch-mode", "navigate")
+}
+
+impl Connection {
+    /// Answers with the last value of the data point at `path` (R17).
+    pub(super) fn point(&self, service: &Service, path: &str, asked: &Asked) -> (Reply, Reason) {
+        let Some(name) = service.points.get(path) else {
+            return (Reply::closing(Status::InternalServerError), Reason::Internal);
+        };
+        let state = match self.gateway().hub().state(name) {
+            Some(state) => Cow::Owned(state.to_vec()),
+            None => Cow::Borrowed(UNWRITTEN.as_bytes()),
+        };
+        let reply = Reply::new(Status::Ok).content("application/json", state);
+        // With a credential in the query the answer is not to be stored at all, which is said already.
+        let reply = if asked.query_carrier {
+            reply
+        } else {
+            reply.field("Cache-Control", "private, no-cache")
+        };
+        let reply = self.hardened(reply.field("Vary", "Authorization, Cookie"));
+        (reply, Reason::Granted)
+    }
+}
