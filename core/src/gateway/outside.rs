@@ -229,3 +229,129 @@ impl Drop for Errand {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::auth::introspection::{Introspected, Introspection, Settings};
+    use crate::auth::jwt;
+    use crate::auth::remote::Callee;
+    use crate::entropy::Seed;
+    use crate::exchange::http::Reply;
+    use crate::leg::Destination;
+    use crate::secret::Secret;
+
+    struct World {
+        outside: Arc<Outside>,
+        entropy: Entropy,
+        verdicts: Verdicts,
+        module: Arc<Introspection>,
+    }
+
+    impl World {
+        fn new(max_in_flight: usize) -> Self {
+            let callee = Callee {
+                url: "http://127.0.0.1:1/".parse().unwrap(),
+                to: Destination::Tcp {
+                    host: "127.0.0.1".into(),
+                    port: 1,
+                    tls: None,
+                },
+                shown: String::new(),
+            };
+            let settings = Settings {
+                cache_ttl: Duration::from_secs(60),
+                negative_ttl: Duration::from_secs(5),
+                timeout: Duration::from_secs(5),
+                max_in_flight,
+                jwts: false,
+                rules: jwt::Rules::default(),
+            };
+            Self {
+                outside: Arc::default(),
+                entropy: Entropy::new(&Seed::new([1; 32])),
+                verdicts: Verdicts::default(),
+                module: Arc::new(Introspection::new(callee, b"", ("c", b"s"), settings)),
+            }
+        }
+
+        fn ask(&self, token: &str) -> Asked {
+            let question = Question::Token(Arc::clone(&self.module), Secret::new(token.to_owned()));
+            let means = (&self.entropy, &self.verdicts);
+            self.outside.ask(question, &Arc::default(), means, Now::default())
+        }
+
+        fn wait(&self, token: &str) -> Waiting {
+            match self.ask(token) {
+                Asked::Later(waiting) => waiting,
+                Asked::Now(answer) => panic!("answered at once: {answer:?}"),
+            }
+        }
+    }
+
+    fn inactive() -> Result<Said, Fault> {
+        Ok(Said::Http(Reply {
+            status: 200,
+            body: br#"{"active":false}"#.to_vec(),
+            max_age: None,
+        }))
+    }
+
+    #[test]
+    fn m31_one_question_answers_all_who_ask_it_and_the_next_ones_from_memory() {
+        let world = World::new(64);
+        let waiting = [world.wait("t"), world.wait("t")];
+        let errand = world.outside.take().unwrap();
+        assert!(world.outside.take().is_none(), "asked twice");
+        assert!(waiting.iter().all(|waiting| waiting.answer().is_none()));
+        errand.end(inactive(), &world.verdicts, Now::default());
+        for waiting in &waiting {
+            assert!(matches!(
+                waiting.answer(),
+                Some(Ok(Answer::Token(Introspected::Inactive)))
+            ));
+        }
+        assert!(matches!(world.ask("t"), Asked::Now(Ok(_))));
+    }
+
+    #[test]
+    fn m31_a_question_that_is_lost_is_answered_and_asked_again() {
+        let world = World::new(64);
+        let waiting = world.wait("t");
+        drop(world.outside.take());
+        assert!(matches!(waiting.answer(), Some(Err(Fault::Unreachable))));
+        assert_eq!(world.outside.waiting(), 0);
+        let _waiting = world.wait("t");
+        assert!(world.outside.take().is_some());
+    }
+
+    #[test]
+    fn m31_who_leaves_takes_no_answer_along() {
+        let world = World::new(64);
+        let (first, second) = (world.wait("t"), world.wait("t"));
+        drop(first);
+        assert_eq!(world.outside.waiting(), 1);
+        let errand = world.outside.take().unwrap();
+        errand.end(inactive(), &world.verdicts, Now::default());
+        assert!(second.answer().is_some());
+    }
+
+    #[test]
+    fn e09_questions_are_bounded_for_each_verifier() {
+        let world = World::new(2);
+        let _waiting = [world.wait("a"), world.wait("b"), world.wait("a")];
+        assert!(matches!(world.ask("c"), Asked::Now(Err(Fault::Busy))));
+        let errand = world.outside.take().unwrap();
+        assert!(
+            matches!(world.ask("c"), Asked::Now(Err(Fault::Busy))),
+            "asked is not answered"
+        );
+        drop(errand);
+        let _third = world.wait("c");
+        assert!(matches!(world.ask("d"), Asked::Now(Err(Fault::Busy))));
+    }
+}
