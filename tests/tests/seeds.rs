@@ -59,6 +59,11 @@ fn jwt() {
 }
 
 #[test]
+fn ldap() {
+    replay("ldap", fuzz::ldap, 500);
+}
+
+#[test]
 fn cookies() {
     replay("cookies", fuzz::cookies, 100);
 }

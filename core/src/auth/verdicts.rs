@@ -63,7 +63,7 @@ pub(crate) enum Kind {
     Introspection = 2,
     /// Which keys an issuer publishes.
     Keys = 3,
-    /// Whether a password has this stored hash.
+    /// Whether a password has this stored hash, or is the user's in a directory; the latter is never kept.
     Password = 4,
 }
 

@@ -11,6 +11,7 @@ mod build;
 mod endpoint;
 mod error;
 mod files;
+pub mod ldap;
 mod members;
 mod model;
 mod modules;
@@ -37,6 +38,7 @@ pub use acl::{Acl, AclEntry, Entitlement};
 pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
+pub use ldap::Ldap;
 pub use model::{
     Accept, Access, Admin, Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, FileRef, Form,
     HostEntry, Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets,
@@ -217,7 +219,10 @@ impl Config {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
         modules.any(|module| match &module.kind {
             ModuleKind::Users(users) => users.groups.is_some(),
-            ModuleKind::Jwt(_) | ModuleKind::Introspection(_) | ModuleKind::Ephemeral(_) => false,
+            ModuleKind::Jwt(_)
+            | ModuleKind::Introspection(_)
+            | ModuleKind::Ldap(_)
+            | ModuleKind::Ephemeral(_) => false,
         })
     }
 
@@ -256,7 +261,7 @@ impl Config {
                 None => {
                     let message = "this system has no list of trusted certificate authorities (Debian: install \
                                    ca-certificates); or name one in \"caFile\"";
-                    errors.push(ConfigError::new(&self.path, trusting.place.clone(), message));
+                    errors.push(ConfigError::new(&self.path, trusting.clone(), message));
                 }
             }
         }
@@ -267,13 +272,18 @@ impl Config {
         Ok(())
     }
 
-    /// Returns an endpoint whose certificate the system's authorities vouch for, if there is one.
-    fn trusts_the_system(&self) -> Option<&Endpoint> {
+    /// Returns where a verifier is named whose certificate the system's authorities vouch for, if there is one.
+    fn trusts_the_system(&self) -> Option<&Place> {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
         modules.find_map(|module| {
-            module
-                .endpoint()
-                .filter(|endpoint| endpoint.tls && endpoint.ca_file.is_none())
+            let (tls, ca_file, place) = match (module.endpoint(), &module.kind) {
+                (Some(endpoint), _) => (endpoint.tls, &endpoint.ca_file, &endpoint.place),
+                (None, ModuleKind::Ldap(ldap)) => {
+                    (ldap.url.tls || ldap.start_tls, &ldap.ca_file, &ldap.place)
+                }
+                (None, _) => return None,
+            };
+            (tls && ca_file.is_none()).then_some(place)
         })
     }
 }
@@ -289,7 +299,7 @@ impl LoginModule {
                 }
             },
             ModuleKind::Introspection(module) => Some(&module.endpoint),
-            ModuleKind::Users(_) | ModuleKind::Ephemeral(_) => None,
+            ModuleKind::Users(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => None,
         }
     }
 
@@ -309,11 +319,18 @@ impl LoginModule {
                 module.endpoint.ca_file.as_ref(),
                 None,
             ],
+            ModuleKind::Ldap(ldap) => {
+                let password = ldap.account.as_ref().map(|account| &account.password);
+                [password, ldap.ca_file.as_ref(), None]
+            }
             ModuleKind::Ephemeral(_) => [None, None, None],
         };
         let secrets = match &self.kind {
             ModuleKind::Ephemeral(ephemeral) => ephemeral.secrets.as_slice(),
-            ModuleKind::Users(_) | ModuleKind::Jwt(_) | ModuleKind::Introspection(_) => &[],
+            ModuleKind::Users(_)
+            | ModuleKind::Jwt(_)
+            | ModuleKind::Introspection(_)
+            | ModuleKind::Ldap(_) => &[],
         };
         files.into_iter().flatten().chain(secrets)
     }

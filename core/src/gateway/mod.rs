@@ -292,6 +292,11 @@ impl Gateway {
         &self.nonces
     }
 
+    /// Has every connection look whether something is new.
+    pub(crate) fn ring_all(&self) {
+        self.bells.ring_all();
+    }
+
     pub(crate) const fn verdicts(&self) -> &Verdicts {
         &self.verdicts
     }

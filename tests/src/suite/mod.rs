@@ -19,6 +19,7 @@ pub mod introspection;
 pub mod issued_factors;
 pub mod jws;
 pub mod keyset;
+pub mod ldap;
 pub mod legs;
 pub mod lifetime;
 pub mod limits;
@@ -256,6 +257,7 @@ macro_rules! rows {
                 e09_too_many_questions_are_503,
                 e09_over_tls_with_the_authorities_of_the_file,
                 e09_mistakes_do_not_load,
+                b12_a_new_secret_for_asking_ends_no_socket,
             ],
             issued_factors: [
                 r06_a_session_is_a_factor,
@@ -283,6 +285,22 @@ macro_rules! rows {
                 e08_a_reload_fetches_nothing_and_withdrawn_keys_end,
                 e08_cache_control_is_heard_within_limits,
                 e08_mistakes_do_not_load,
+                b12_keys_that_are_not_there_yet_end_no_socket,
+            ],
+            ldap: [
+                m24_members_of_a_group_hold_its_role,
+                m24_search_bind_and_groups,
+                m24_wrong_password_and_unknown_user_look_the_same,
+                m24_a_filter_in_the_name_matches_nobody,
+                m24_an_empty_password_reaches_nobody,
+                m24_two_entries_are_nobody,
+                m24_start_tls_goes_first,
+                m24_over_tls_with_the_authorities_of_the_file,
+                m24_a_directory_that_fails_is_503_and_recovers,
+                m24_a_dead_directory_touches_no_open_socket,
+                m24_too_many_conversations_are_503,
+                m24_in_a_chain,
+                m24_mistakes_do_not_load,
             ],
             legs: [
                 legs_dial_write_and_end,
