@@ -4,7 +4,7 @@
 //! that leg, until it has found what it was begun for. It knows neither who asked nor how long that
 //! one waits: whoever runs it drops it, with its leg, when the time is over.
 
-pub(crate) mod http;
+pub mod http;
 pub mod ldap;
 
 use std::fmt;
