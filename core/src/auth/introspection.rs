@@ -33,6 +33,7 @@ const TELL_PAUSE: Duration = Duration::from_secs(60);
 /// Who judges opaque tokens, and what an answer has to say.
 pub(crate) struct Introspection {
     id: [u8; 32],
+    authority: [u8; 32],
     callee: Callee,
     /// `Authorization` of the question.
     authorization: Secret<String>,
@@ -91,16 +92,27 @@ impl Introspection {
         pair.push(':');
         pair.push_str(&Zeroizing::new(form_encoded(secret)));
         let authorization = Secret::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
-        let mut id = Context::new(&SHA256);
-        id.update(format!("{}\n", callee.url).as_bytes());
-        id.update(authorization.expose().as_bytes());
+        let url = callee.url.to_string();
         // An answer ends by the times that the file said when it was kept: other times are another module.
-        id.update(format!("\n{:?}\n{:?}\n", settings.cache_ttl, settings.negative_ttl).as_bytes());
-        id.update(trusted);
-        let mut digest = [0; 32];
-        digest.copy_from_slice(id.finish().as_ref());
+        let times = format!("{:?}\n{:?}", settings.cache_ttl, settings.negative_ttl);
+        let hash = |parts: &[&[u8]]| {
+            let mut context = Context::new(&SHA256);
+            for part in parts {
+                context.update(&(part.len() as u64).to_be_bytes());
+                context.update(part);
+            }
+            let mut hash = [0; 32];
+            hash.copy_from_slice(context.finish().as_ref());
+            hash
+        };
         Self {
-            id: digest,
+            id: hash(&[
+                url.as_bytes(),
+                authorization.expose().as_bytes(),
+                times.as_bytes(),
+                trusted,
+            ]),
+            authority: hash(&[url.as_bytes(), client_id.as_bytes()]),
             callee,
             authorization,
             settings,
@@ -111,6 +123,11 @@ impl Introspection {
     /// Returns what tells it from others.
     pub(crate) const fn id(&self) -> &[u8; 32] {
         &self.id
+    }
+
+    /// Returns what tells who answers from others, whatever the way there and our own secret are.
+    pub(crate) const fn authority(&self) -> &[u8; 32] {
+        &self.authority
     }
 
     pub(crate) const fn settings(&self) -> &Settings {
@@ -200,12 +217,7 @@ impl Introspection {
             // An expired, a revoked and an unknown token are not told apart (section 2.2).
             Introspected::Inactive => Err(Reason::UnknownKey),
             Introspected::Active(claims) => {
-                let rules = &self.settings.rules;
-                let verified = jwt::judge_claims(claims, rules, now).map_err(jwt::Refusal::reason)?;
-                // An `iss` that nobody has compared may be anything, also the name of another module's
-                // issuer: only one that the file names makes an identity.
-                let issuer = verified.issuer.filter(|_| rules.issuer.is_some());
-                Ok(Verified { issuer, ..verified })
+                jwt::judge_claims(claims, &self.settings.rules, now).map_err(jwt::Refusal::reason)
             }
         }
     }
@@ -289,25 +301,5 @@ mod tests {
             assert_eq!(told.is_some(), expected.is_some(), "{seconds}: {told:?}");
             assert!(told.unwrap_or_default().contains(expected.unwrap_or_default()));
         }
-    }
-
-    #[test]
-    fn e07_an_issuer_that_nobody_compares_is_no_authority() {
-        let claims = json::object(br#"{"iss": "https://a.example", "sub": "alice"}"#).unwrap();
-        let answer = Introspected::Active(Arc::new(claims));
-        let issuer = |expected: Option<&str>| {
-            let rules = jwt::Rules {
-                issuer: expected.map(str::to_owned),
-                require_expiry: false,
-                ..jwt::Rules::default()
-            };
-            let judged = module(60, 5, rules).judge(&answer, UnixTime::from_secs(0));
-            judged.unwrap().issuer
-        };
-        assert_eq!(
-            issuer(Some("https://a.example")).as_deref(),
-            Some("https://a.example")
-        );
-        assert_eq!(issuer(None), None);
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use argon2::Argon2;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use ring::digest::{Context, SHA256};
 use sha_crypt::{PasswordVerifier as _, ShaCrypt};
 
 use crate::secret::{Secret, constant_time_eq};
@@ -104,6 +105,27 @@ enum Expected {
 }
 
 impl StoredHash {
+    /// Returns a hash of all that a password is compared with.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        context.update(format!("{:?}\n", self.parameters).as_bytes());
+        match &self.expected {
+            Expected::Bcrypt { salt, digest } => {
+                context.update(salt);
+                context.update(digest.expose());
+            }
+            Expected::Argon2id { salt, digest } => {
+                context.update(&(salt.len() as u64).to_be_bytes());
+                context.update(salt);
+                context.update(digest.expose());
+            }
+            Expected::ShaCrypt(text) => context.update(text.expose().as_bytes()),
+        }
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(context.finish().as_ref());
+        fingerprint
+    }
+
     /// Reads a hash string.
     ///
     /// # Errors

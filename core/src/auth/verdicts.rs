@@ -24,6 +24,10 @@ pub(crate) const MAX_VERDICT_BYTES: usize = 16 * 1024 * 1024;
 /// Longest time that a checked signature is remembered; the token's own end may come before.
 pub(crate) const SIGNATURE_TTL: Duration = Duration::from_secs(3600);
 
+/// Longest time that a right password is remembered: it counts no longer than that after it was
+/// changed elsewhere. In the file it ends at once, because the stored hash is a part of the key.
+pub(crate) const PASSWORD_TTL: Duration = Duration::from_secs(60);
+
 /// What a finding is found by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key([u8; 32]);
@@ -59,13 +63,15 @@ pub(crate) enum Kind {
     Introspection = 2,
     /// Which keys an issuer publishes.
     Keys = 3,
+    /// Whether a password has this stored hash, or is the user's in a directory; the latter is never kept.
+    Password = 4,
 }
 
 /// What was found.
 #[derive(Clone, Debug)]
 pub(crate) enum Verdict {
-    /// The signature verifies.
-    Signed,
+    /// The signature verifies, or the password is the right one.
+    Right,
     /// The token is active; these are its claims.
     Active(Arc<Map<String, Value>>),
     /// It is not.
@@ -112,7 +118,7 @@ impl Verdicts {
             return;
         }
         let table = match verdict {
-            Verdict::Signed | Verdict::Active(_) => &self.good,
+            Verdict::Right | Verdict::Active(_) => &self.good,
             Verdict::Inactive => &self.bad,
         };
         let entry = Entry {
@@ -129,7 +135,6 @@ impl Verdicts {
     }
 
     /// Returns how many findings are kept, good and bad.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> (usize, usize) {
         let len = |table: &Mutex<Table>| table.lock().unwrap_or_else(PoisonError::into_inner).entries.len();
         (len(&self.good), len(&self.bad))
@@ -195,13 +200,13 @@ mod tests {
     fn m31_a_finding_ends_by_either_clock() {
         let verdicts = Verdicts::default();
         let until = Deadline::after(Duration::from_secs(10), seconds(0));
-        verdicts.keep(key(1), Verdict::Signed, 0, until, seconds(0));
+        verdicts.keep(key(1), Verdict::Right, 0, until, seconds(0));
         assert!(verdicts.get(key(1), seconds(9)).is_some());
         assert!(verdicts.get(key(1), seconds(10)).is_none());
         let mut jumped = seconds(1);
         jumped.unix = jumped.unix.after(Duration::from_secs(60));
         assert!(verdicts.get(key(1), jumped).is_none());
-        verdicts.keep(key(2), Verdict::Signed, 0, until, seconds(10));
+        verdicts.keep(key(2), Verdict::Right, 0, until, seconds(10));
         assert_eq!(verdicts.len(), (1, 0));
     }
 
@@ -209,7 +214,7 @@ mod tests {
     fn m31_both_kinds_are_bounded_in_number_and_bytes_and_apart() {
         let verdicts = Verdicts::default();
         let until = |number: u32| Deadline::after(Duration::from_secs(100 + u64::from(number)), seconds(0));
-        verdicts.keep(key(0), Verdict::Signed, 0, until(0), seconds(0));
+        verdicts.keep(key(0), Verdict::Right, 0, until(0), seconds(0));
         for number in 1..=MAX_VERDICTS as u32 + 5 {
             verdicts.keep(key(number), Verdict::Inactive, 0, until(number), seconds(0));
         }

@@ -14,7 +14,6 @@ use crate::config::Entitlement;
 use crate::http::date::rfc3339;
 use crate::hub::Reader;
 use crate::legs::HIGH_WATER;
-use crate::rules;
 use crate::time::UnixTime;
 use crate::ws::frame::UNCLAIMED_LIMIT;
 use crate::ws::{Close, Message};
@@ -30,7 +29,6 @@ const QUALITIES: [&str; 3] = ["good", "bad", "uncertain"];
 pub(crate) struct Points {
     /// Its place among the readers; `None` if the path leads to no point, which no route does.
     reader: Option<Reader>,
-    rules: Arc<rules::Service>,
     /// Longest value, in bytes of JSON.
     value_limit: usize,
     /// What large values claim while they wait for the client, and who is rung when some comes back.
@@ -53,13 +51,11 @@ impl AsRef<[u8]> for Claimed {
 impl Points {
     pub(crate) const fn new(
         reader: Option<Reader>,
-        rules: Arc<rules::Service>,
         value_limit: usize,
         memory: (Arc<Memory>, Arc<Bell>),
     ) -> Self {
         Self {
             reader,
-            rules,
             value_limit,
             memory,
         }
@@ -78,7 +74,11 @@ impl Points {
     }
 
     fn set(&self, context: &Context<'_>, message: &Message) -> Result<(), Close> {
-        if !self.rules.acl.holds(&context.grant().roles, Entitlement::Write) {
+        if !context
+            .rules
+            .acl
+            .holds(&context.grant().roles, Entitlement::Write)
+        {
             return Err(Close::NotAllowedToWrite);
         }
         let text = match message {

@@ -99,6 +99,7 @@ pub struct Sim {
     notes: Vec<Note>,
     transcript: Transcript,
     far_ends: BTreeMap<String, FarEnd>,
+    jobs: u64,
 }
 
 impl Sim {
@@ -121,6 +122,7 @@ impl Sim {
             notes: Vec::new(),
             transcript: Transcript::default(),
             far_ends: BTreeMap::new(),
+            jobs: 0,
         };
         sim.agenda.add(now.at, REFRESH, 0, Event::Refresh);
         sim.keep();
@@ -160,6 +162,11 @@ impl Sim {
     /// Returns all notes so far.
     pub fn notes(&self) -> &[Note] {
         &self.notes
+    }
+
+    /// Returns how many jobs connections have asked for.
+    pub const fn jobs(&self) -> u64 {
+        self.jobs
     }
 
     /// Returns the hash of what came out so far.

@@ -243,3 +243,30 @@ pub fn r04_the_browser_prompt_can_be_suppressed(world: &World) {
         2
     );
 }
+
+/// M31: a right password is remembered for a minute, so that the second handshake needs no hash; a
+/// wrong one never is, and a new line in the file counts at once.
+pub fn m31_a_right_password_is_hashed_once(world: &World) {
+    let stage = Setup::standard().start(world);
+    let Some(sim) = stage.sim().cloned() else { return };
+    let ask = |password: &str| {
+        let before = sim.borrow().jobs();
+        let request = upgrade("/api/ws").basic("alice", password);
+        let status = stage.connect().ask(&request).status;
+        (status, sim.borrow().jobs() - before)
+    };
+    assert_eq!(ask("wrong"), (401, 1));
+    assert_eq!(ask("wrong"), (401, 1));
+    assert_eq!(ask(ALICE.1), (101, 1));
+    assert_eq!(ask(ALICE.1), (101, 0));
+    assert_eq!(ask("wrong"), (401, 1));
+    stage.pass(Duration::from_secs(61));
+    assert_eq!(ask(ALICE.1), (101, 1));
+    // The same name under another hash.
+    let other = Setup::passwords()
+        .replace("alice:", "alicia:")
+        .replace("bob:", "alice:");
+    stage.replace("users.htpasswd", other.as_bytes());
+    stage.wait_until("the new line", |_| ask(ALICE.1) == (401, 1));
+    assert_eq!(ask(BOB.1), (101, 1));
+}
