@@ -172,7 +172,9 @@ mod tests {
                 Step::Dial(_) => dialed += 1,
                 Step::Wait(wait) => return (dialed, wait.deadline()),
                 Step::Note(_) | Step::Drop(_) => {}
-                other => panic!("{other:?}"),
+                other @ (Step::Secure(..) | Step::Compute(_) | Step::Hangup(_) | Step::Closed) => {
+                    panic!("{other:?}")
+                }
             }
         }
     }

@@ -50,11 +50,18 @@ pub struct Reply {
     upgrade: bool,
     persistence: Persistence,
     content_type: Cow<'static, str>,
-    body: Cow<'static, [u8]>,
-    /// A body that others hold too, in place of `body`.
-    shared: Option<Bytes>,
+    body: Body,
     omit_body: bool,
     date: Option<UnixTime>,
+}
+
+/// What is sent behind the head.
+#[derive(Clone)]
+enum Body {
+    /// Bytes of this answer.
+    Own(Cow<'static, [u8]>),
+    /// Bytes that others hold too.
+    Shared(Bytes),
 }
 
 impl Reply {
@@ -66,8 +73,7 @@ impl Reply {
             upgrade: false,
             persistence: Persistence::Keep,
             content_type: Cow::Borrowed(TEXT),
-            body: Cow::Borrowed(status.body().as_bytes()),
-            shared: None,
+            body: Body::Own(Cow::Borrowed(status.body().as_bytes())),
             omit_body: false,
             date: None,
         }
@@ -183,20 +189,23 @@ impl Reply {
         body: impl Into<Cow<'static, [u8]>>,
     ) -> Self {
         self.content_type = content_type.into();
-        self.body = body.into();
+        self.body = Body::Own(body.into());
         self
     }
 
     /// Replaces the body by one that [`Reply::write`] leaves out: it is sent behind, without a copy.
     pub(crate) fn shared_content(mut self, content_type: &'static str, body: Bytes) -> Self {
         self.content_type = content_type.into();
-        self.shared = Some(body);
+        self.body = Body::Shared(body);
         self
     }
 
     /// Returns what is to be sent behind what [`Reply::write`] has written, if anything is.
-    pub(crate) fn shared_body(&self) -> Option<&Bytes> {
-        self.shared.as_ref().filter(|_| !self.omit_body)
+    pub(crate) const fn shared_body(&self) -> Option<&Bytes> {
+        match &self.body {
+            Body::Shared(body) if !self.omit_body => Some(body),
+            Body::Shared(_) | Body::Own(_) => None,
+        }
     }
 
     /// Closes the connection after this answer.
@@ -246,7 +255,10 @@ impl Reply {
         for (name, value) in behind {
             put(out, name, value);
         }
-        let length = self.shared.as_ref().map_or(self.body.len(), Bytes::len);
+        let length = match &self.body {
+            Body::Own(body) => body.len(),
+            Body::Shared(body) => body.len(),
+        };
         if has_content(self.status) {
             if length > 0 {
                 put(out, "Content-Type", self.content_type.as_bytes());
@@ -257,8 +269,11 @@ impl Reply {
             put(out, "Date", http_date(date).as_bytes());
         }
         out.extend_from_slice(b"\r\n");
-        if has_content(self.status) && !self.omit_body && self.shared.is_none() {
-            out.extend_from_slice(&self.body);
+        if let Body::Own(body) = &self.body
+            && has_content(self.status)
+            && !self.omit_body
+        {
+            out.extend_from_slice(body);
         }
     }
 }
