@@ -127,20 +127,18 @@ impl Ends {
     }
 
     fn wants(&mut self, leg: Leg) -> bool {
-        match self.connection.step(self.now) {
-            Step::Wait(wait) => wait.wants_read(leg),
-            _ => false,
-        }
+        let step = self.connection.step(self.now);
+        matches!(step, Step::Wait(wait) if wait.wants_read(leg))
     }
 
     /// Takes what waits for a leg, at most `most` bytes.
     fn take(&mut self, leg: Leg, most: usize) -> Vec<u8> {
         let mut out = Vec::new();
         while out.len() < most {
-            let chunk = match self.connection.step(self.now) {
-                Step::Wait(wait) => wait.outgoing(leg).to_vec(),
-                _ => break,
+            let Step::Wait(wait) = self.connection.step(self.now) else {
+                break;
             };
+            let chunk = wait.outgoing(leg).to_vec();
             let chunk = &chunk[..chunk.len().min(most - out.len())];
             if chunk.is_empty() {
                 break;

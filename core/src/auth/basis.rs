@@ -15,6 +15,7 @@ use super::login::{By, Passed, commit};
 use super::present::Credential;
 use super::realm::{Module, Realm, UsersModule};
 use crate::config::DigestAlgorithm;
+use crate::exchange::ldap::User;
 use crate::reason::Reason;
 use crate::time::{Now, UnixTime};
 
@@ -22,8 +23,16 @@ use crate::time::{Now, UnixTime};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Basis(Vec<Arc<Factor>>);
 
-/// What authorities elsewhere have answered about a token, by their identities.
-type Answers = Vec<([u8; 32], Introspected)>;
+/// What authorities elsewhere have answered about a credential, by their identities.
+type Answers = Vec<([u8; 32], Answered)>;
+
+/// One such answer.
+enum Answered {
+    /// What an issuer says about its token.
+    Token(Introspected),
+    /// Who a directory says it is.
+    Entry(User),
+}
 
 /// One realm that was passed, and by what.
 pub(crate) struct Factor {
@@ -105,9 +114,15 @@ impl Trail {
         }
     }
 
-    /// Adds what the authority with the identity `id` has answered.
+    /// Adds what the issuer with the identity `id` has answered.
     pub(super) fn add_answer(&mut self, id: [u8; 32], claims: Map<String, Value>) {
-        self.answers.push((id, Introspected::Active(Arc::new(claims))));
+        let answer = Introspected::Active(Arc::new(claims));
+        self.answers.push((id, Answered::Token(answer)));
+    }
+
+    /// Adds whom the directory with the identity `id` has found.
+    pub(super) fn add_entry(&mut self, id: [u8; 32], user: User) {
+        self.answers.push((id, Answered::Entry(user)));
     }
 
     /// Adds a credential that carries its own signature.
@@ -276,7 +291,7 @@ fn again(
     shape: Shape,
     lines: &[Line],
     signed: Option<&Credential>,
-    answers: &[([u8; 32], Introspected)],
+    answers: &Answers,
     now: Now,
 ) -> Result<By, Outcome> {
     let by_line = |users: &UsersModule, asked: bool| {
@@ -289,6 +304,10 @@ fn again(
         Ok(By::Password {
             user: line.user.clone(),
         })
+    };
+    let answered = |authority: &[u8; 32]| {
+        let answer = answers.iter().find(|(id, _)| id == authority);
+        answer.map(|(_, answer)| answer)
     };
     match (module, shape) {
         (Module::Users(users), Shape::Basic) => by_line(users, users.passwords.is_some()),
@@ -314,15 +333,22 @@ fn again(
         (Module::Introspection(module), Shape::Token) => match signed {
             Some(Credential::Token(text)) if module.ignores(text.expose()) => Err(Outcome::Ignored(None)),
             Some(_) | None => {
-                let answer = answers.iter().find(|(id, _)| id == module.id());
-                let (_, answer) = answer.ok_or(Outcome::Failure(Reason::UnknownKey))?;
+                let Some(Answered::Token(answer)) = answered(module.authority()) else {
+                    return Err(Outcome::Failure(Reason::UnknownKey));
+                };
                 let verified = module.judge(answer, now.unix).map_err(Outcome::Failure)?;
                 Ok(By::Token(Box::new(verified)))
             }
         },
+        (Module::Ldap(directory), Shape::Basic) => match answered(directory.authority()) {
+            Some(Answered::Entry(user)) => Ok(By::Directory(user.clone())),
+            Some(Answered::Token(_)) | None => Err(Outcome::Failure(Reason::UnknownUser)),
+        },
         (Module::Users(_), Shape::Token)
         | (Module::Jwt(_) | Module::Introspection(_), Shape::Basic | Shape::Digest)
-        | (Module::Ephemeral(_), Shape::Digest | Shape::Token) => Err(Outcome::Ignored(None)),
+        | (Module::Ephemeral(_) | Module::Ldap(_), Shape::Digest | Shape::Token) => {
+            Err(Outcome::Ignored(None))
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use super::realm::{Module, Realm, UsersModule};
 use super::verdicts::{Key, Kind, PASSWORD_TTL, Verdict, Verdicts};
 use crate::entropy::Entropy;
 use crate::exchange::Fault;
+use crate::exchange::ldap::{self, Directory};
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::{Deadline, Now};
@@ -60,6 +61,7 @@ pub(super) enum By {
     Password { user: String },
     Token(Box<Verified>),
     Ephemeral(ephemeral::Verified),
+    Directory(ldap::User),
 }
 
 /// A password to compare, away from the IO path.
@@ -199,6 +201,24 @@ impl Login {
                         Judged::Ask(question) => return Progress::Ask(question),
                     }
                 }
+                (Module::Ldap(directory), Credential::Basic { user, password }) => {
+                    match ask_directory(directory, heard.take(), user, password) {
+                        Ok(ldap::Verdict::Good(user)) => {
+                            self.passed.push(Passed {
+                                module: self.next,
+                                by: By::Directory(user),
+                            });
+                            Outcome::Success
+                        }
+                        // Two with one name are nobody: whose password would count?
+                        Ok(ldap::Verdict::UnknownUser | ldap::Verdict::Ambiguous) => {
+                            Outcome::Failure(Reason::UnknownUser)
+                        }
+                        Ok(ldap::Verdict::WrongPassword) => Outcome::Failure(Reason::BadPassword),
+                        Err(Some(question)) => return Progress::Ask(question),
+                        Err(None) => Outcome::Unavailable,
+                    }
+                }
                 (Module::Ephemeral(ephemeral), Credential::Basic { user, password }) => {
                     match ephemeral.judge(user, password.expose(), means.now.unix) {
                         Ok(verified) => {
@@ -216,7 +236,7 @@ impl Login {
                     Module::Jwt(_) | Module::Introspection(_),
                     Credential::Basic { .. } | Credential::Digest(_),
                 )
-                | (Module::Ephemeral(_), Credential::Digest(_) | Credential::Token(_))
+                | (Module::Ldap(_) | Module::Ephemeral(_), Credential::Digest(_) | Credential::Token(_))
                 | (_, Credential::Pass(_)) => Outcome::Ignored(None),
             };
             self.chain.record(*flag, outcome);
@@ -325,7 +345,7 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
                 let verified = *verified;
                 trail.add_signed();
                 if let Some((_, Module::Introspection(introspection))) = realm.modules.get(module) {
-                    trail.add_answer(*introspection.id(), verified.claims.clone());
+                    trail.add_answer(*introspection.authority(), verified.claims.clone());
                 }
                 trail.token_ids.extend(verified.jti);
                 grant.roles.extend(verified.roles);
@@ -340,6 +360,15 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
                     .issuer
                     .map_or(Authority::Module(module), Authority::Issuer);
                 (authority, verified.subject)
+            }
+            By::Directory(user) => {
+                let roles = user.groups.iter().filter(|role| !is_reserved_role(role));
+                grant.roles.extend(roles.cloned());
+                let name = user.name.clone();
+                if let Some((_, Module::Ldap(directory))) = realm.modules.get(module) {
+                    trail.add_entry(*directory.authority(), user);
+                }
+                (Authority::Module(module), Some(name))
             }
             By::Ephemeral(verified) => {
                 trail.add_signed();
@@ -356,6 +385,27 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
         }
     }
     (grant, trail)
+}
+
+/// Returns what `directory` says, or what it has to be asked; nothing if it could not be asked.
+fn ask_directory(
+    directory: &Arc<Directory>,
+    heard: Option<Result<Answer, Fault>>,
+    user: &str,
+    password: &Secret<Vec<u8>>,
+) -> Result<ldap::Verdict, Option<Question>> {
+    if let Some(verdict) = Directory::judge_unasked(user, password) {
+        return Ok(verdict);
+    }
+    match heard {
+        None => Err(Some(Question::Password(
+            Arc::clone(directory),
+            user.to_owned(),
+            password.clone(),
+        ))),
+        Some(Ok(Answer::Password(verdict))) => Ok(verdict),
+        Some(Ok(Answer::Keys | Answer::Token(_)) | Err(_)) => Err(None),
+    }
 }
 
 impl Refused {

@@ -16,6 +16,7 @@ use super::present::Ways;
 use super::remote::RemoteKeys;
 use super::userfile::UserFile;
 use crate::config::{Carrier, Flag, Form, Scheme, Tickets};
+use crate::exchange::ldap::Directory;
 
 /// A realm with its files read.
 #[derive(Debug)]
@@ -84,6 +85,7 @@ pub(crate) enum Module {
     Users(UsersModule),
     Jwt(JwtModule),
     Introspection(Arc<Introspection>),
+    Ldap(Arc<Directory>),
     Ephemeral(EphemeralModule),
 }
 

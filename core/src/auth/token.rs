@@ -24,7 +24,7 @@ impl Module {
         match self {
             Self::Jwt(module) => module.judge(text.expose(), heard.is_some(), means),
             Self::Introspection(module) => introspect(module, text, heard, means),
-            Self::Users(_) | Self::Ephemeral(_) => Judged::Said(Outcome::Ignored(None)),
+            Self::Users(_) | Self::Ldap(_) | Self::Ephemeral(_) => Judged::Said(Outcome::Ignored(None)),
         }
     }
 }
@@ -113,12 +113,12 @@ fn introspect(module: &Arc<Introspection>, text: &Secret<String>, heard: Heard, 
     let question = || Question::Token(Arc::clone(module), text.clone());
     let answer = match heard {
         Some(Ok(Answer::Token(answer))) => answer,
-        Some(Ok(Answer::Keys) | Err(_)) => return Judged::Said(Outcome::Unavailable),
+        Some(Ok(Answer::Keys | Answer::Password(_)) | Err(_)) => return Judged::Said(Outcome::Unavailable),
         None => {
             let key = token_key(means.entropy, module, token);
             match question().known(key, means.verdicts, means.now) {
                 Some(Answer::Token(answer)) => answer,
-                Some(Answer::Keys) | None => return Judged::Ask(question()),
+                Some(Answer::Keys | Answer::Password(_)) | None => return Judged::Ask(question()),
             }
         }
     };

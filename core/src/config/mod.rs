@@ -11,6 +11,7 @@ mod build;
 mod endpoint;
 mod error;
 mod files;
+pub mod ldap;
 mod members;
 mod model;
 mod modules;
@@ -38,6 +39,7 @@ pub use acl::{Acl, AclEntry, Entitlement};
 pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
+pub use ldap::Ldap;
 pub use model::{
     Accept, Access, Admin, Anonymous, CSRF_COOKIE, Carrier, Challenge, Compat, Digest, DigestAlgorithm,
     FileRef, Form, HostEntry, Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER,
@@ -225,7 +227,10 @@ impl Config {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
         modules.any(|module| match &module.kind {
             ModuleKind::Users(users) => users.groups.is_some(),
-            ModuleKind::Jwt(_) | ModuleKind::Introspection(_) | ModuleKind::Ephemeral(_) => false,
+            ModuleKind::Jwt(_)
+            | ModuleKind::Introspection(_)
+            | ModuleKind::Ldap(_)
+            | ModuleKind::Ephemeral(_) => false,
         })
     }
 
@@ -264,7 +269,7 @@ impl Config {
                 None => {
                     let message = "this system has no list of trusted certificate authorities (Debian: install \
                                    ca-certificates); or name one in \"caFile\"";
-                    errors.push(ConfigError::new(&self.path, trusting.place.clone(), message));
+                    errors.push(ConfigError::new(&self.path, trusting.clone(), message));
                 }
             }
         }
@@ -275,17 +280,24 @@ impl Config {
         Ok(())
     }
 
-    /// Returns an endpoint whose certificate the system's authorities vouch for, if there is one.
-    fn trusts_the_system(&self) -> Option<&Endpoint> {
+    /// Returns where somebody is named whose certificate the system's authorities vouch for.
+    fn trusts_the_system(&self) -> Option<&Place> {
         let modules = self.realms.values().flat_map(|realm| &realm.modules);
-        let upstreams = self
+        let verifiers = modules.filter_map(|module| match (module.endpoint(), &module.kind) {
+            (Some(endpoint), _) => Some((endpoint.tls, &endpoint.ca_file, &endpoint.place)),
+            (None, ModuleKind::Ldap(ldap)) => {
+                Some((ldap.url.tls || ldap.start_tls, &ldap.ca_file, &ldap.place))
+            }
+            (None, _) => None,
+        });
+        let proxies = self
             .services
             .values()
             .filter_map(|service| service.proxy.as_ref());
-        modules
-            .filter_map(LoginModule::endpoint)
-            .chain(upstreams.map(|proxy| &proxy.upstream))
-            .find(|endpoint| endpoint.tls && endpoint.ca_file.is_none())
+        let upstreams = proxies.map(|proxy| &proxy.upstream);
+        verifiers
+            .chain(upstreams.map(|endpoint| (endpoint.tls, &endpoint.ca_file, &endpoint.place)))
+            .find_map(|(tls, ca_file, place)| (tls && ca_file.is_none()).then_some(place))
     }
 }
 
@@ -300,7 +312,7 @@ impl LoginModule {
                 }
             },
             ModuleKind::Introspection(module) => Some(&module.endpoint),
-            ModuleKind::Users(_) | ModuleKind::Ephemeral(_) => None,
+            ModuleKind::Users(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => None,
         }
     }
 
@@ -320,11 +332,18 @@ impl LoginModule {
                 module.endpoint.ca_file.as_ref(),
                 None,
             ],
+            ModuleKind::Ldap(ldap) => {
+                let password = ldap.account.as_ref().map(|account| &account.password);
+                [password, ldap.ca_file.as_ref(), None]
+            }
             ModuleKind::Ephemeral(_) => [None, None, None],
         };
         let secrets = match &self.kind {
             ModuleKind::Ephemeral(ephemeral) => ephemeral.secrets.as_slice(),
-            ModuleKind::Users(_) | ModuleKind::Jwt(_) | ModuleKind::Introspection(_) => &[],
+            ModuleKind::Users(_)
+            | ModuleKind::Jwt(_)
+            | ModuleKind::Introspection(_)
+            | ModuleKind::Ldap(_) => &[],
         };
         files.into_iter().flatten().chain(secrets)
     }

@@ -80,7 +80,8 @@ impl Connection {
         if self.gateway().is_in_force(&self.rules) {
             return None;
         }
-        self.rules = self.gateway().rules();
+        let rules = self.gateway().rules();
+        let before = std::mem::replace(&mut self.rules, rules);
         let State::Serving(serving) = &self.state else {
             return None;
         };
@@ -90,6 +91,12 @@ impl Connection {
                 None
             }
             Err(Reason::Expired) => Some(Close::TokenExpired),
+            // Whoever would know cannot be asked: that ends no open socket, and it is judged as soon as
+            // somebody knows.
+            Err(Reason::Unavailable) => {
+                self.rules = before;
+                None
+            }
             Err(_) => Some(Close::AccessChanged),
         }
     }

@@ -4,7 +4,8 @@
 //! that leg, until it has found what it was begun for. It knows neither who asked nor how long that
 //! one waits: whoever runs it drops it, with its leg, when the time is over.
 
-pub(crate) mod http;
+pub mod http;
+pub mod ldap;
 
 use std::fmt;
 
@@ -34,7 +35,6 @@ impl<'a> Line<'a> {
     }
 
     /// Starts TLS; answered by [`LegEvent::Secured`] or [`LegEvent::Broken`].
-    #[expect(dead_code, reason = "HTTP has no StartTLS; LDAP does")]
     pub(crate) fn secure(&mut self, tls: ClientTls) {
         self.legs.secure(self.leg, tls);
     }
@@ -44,7 +44,9 @@ impl<'a> Line<'a> {
 #[derive(Debug)]
 pub(crate) enum Talk {
     /// A request over HTTP.
-    Http(http::Fetch),
+    Http(Box<http::Fetch>),
+    /// A login at a directory.
+    Ldap(Box<ldap::Talk>),
 }
 
 /// What an exchange has found.
@@ -52,6 +54,26 @@ pub(crate) enum Talk {
 pub(crate) enum Said {
     /// The answer to a request over HTTP.
     Http(http::Reply),
+    /// What a directory says of a user and a password.
+    Ldap(ldap::Verdict),
+}
+
+impl Said {
+    /// Returns the answer to a request over HTTP; nobody else is asked so.
+    pub(crate) fn http(self) -> Result<http::Reply, Fault> {
+        match self {
+            Self::Http(reply) => Ok(reply),
+            Self::Ldap(_) => Err(Fault::Unusable),
+        }
+    }
+
+    /// Returns what a directory says; nobody else is asked so.
+    pub(crate) fn ldap(self) -> Result<ldap::Verdict, Fault> {
+        match self {
+            Self::Ldap(verdict) => Ok(verdict),
+            Self::Http(_) => Err(Fault::Unusable),
+        }
+    }
 }
 
 impl Talk {
@@ -59,6 +81,7 @@ impl Talk {
     pub(crate) fn hear(&mut self, line: &mut Line<'_>, event: LegEvent<'_>) -> Option<Result<Said, Fault>> {
         match self {
             Self::Http(fetch) => fetch.hear(line, event).map(|ended| ended.map(Said::Http)),
+            Self::Ldap(talk) => talk.hear(line, event).map(|ended| ended.map(Said::Ldap)),
         }
     }
 }
@@ -68,8 +91,10 @@ impl Talk {
 pub(crate) enum Fault {
     /// The other side cannot be reached, or it ended the conversation too early.
     Unreachable,
-    /// What it says is not of the protocol, is larger than what is read of it, or says no.
+    /// What it says is not of the protocol, or is larger than what is read of it.
     Unusable,
+    /// It says no, by this HTTP status.
+    Status(u16),
     /// It did not answer in time.
     Late,
     /// Too many are asking it already.
@@ -78,11 +103,12 @@ pub(crate) enum Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unreachable => "it cannot be reached",
-            Self::Unusable => "its answer is of no use",
-            Self::Late => "it did not answer in time",
-            Self::Busy => "too many questions wait for it",
-        })
+        match self {
+            Self::Unreachable => f.write_str("it cannot be reached"),
+            Self::Unusable => f.write_str("its answer is of no use"),
+            Self::Status(status) => write!(f, "it answers with status {status}"),
+            Self::Late => f.write_str("it did not answer in time"),
+            Self::Busy => f.write_str("too many questions wait for it"),
+        }
     }
 }

@@ -301,6 +301,11 @@ impl Gateway {
         &self.nonces
     }
 
+    /// Has every connection look whether something is new.
+    pub(crate) fn ring_all(&self) {
+        self.bells.ring_all();
+    }
+
     pub(crate) const fn verdicts(&self) -> &Verdicts {
         &self.verdicts
     }
@@ -366,7 +371,8 @@ impl Gateway {
                 let point = rules.points.get(path);
                 let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));
                 let limit = self.rules().limits.message_bytes;
-                Box::new(Points::new(reader, limit))
+                let memory = (Arc::clone(&self.memory), Arc::clone(admission.bell()));
+                Box::new(Points::new(reader, limit, memory))
             }
         }
     }

@@ -175,6 +175,7 @@ impl<'c> Builder<'c> {
                         ModuleKind::Introspection(module) => {
                             Module::Introspection(Arc::new(self.introspection(module)?))
                         }
+                        ModuleKind::Ldap(ldap) => Module::Ldap(Arc::new(self.ldap(ldap)?)),
                         ModuleKind::Ephemeral(ephemeral) => Module::Ephemeral(self.ephemeral(ephemeral)),
                     };
                     Some((module.success, built))

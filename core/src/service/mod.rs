@@ -8,7 +8,7 @@ mod tunnel;
 use std::fmt;
 
 pub(crate) use echo::Echo;
-pub(crate) use points::{Points, UNWRITTEN};
+pub(crate) use points::{Points, UNWRITTEN, claimed};
 pub(crate) use tunnel::Tunnel;
 
 use crate::auth::grant::Grant;

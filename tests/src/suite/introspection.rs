@@ -362,4 +362,24 @@ pub fn e09_mistakes_do_not_load(world: &World) {
     assert!(load_error(&setup(unbound)).contains("anyAudience"));
     let error = load_error(&setup(module("127.0.0.1:1")).file("client.secret", "\n"));
     assert!(error.contains("the file holds no password"), "{error}");
+    // What cannot be written into a request's head would fail every question, and not its own alone.
+    let long = "x".repeat(16 * 1024);
+    let error = load_error(&setup(module("127.0.0.1:1")).file("client.secret", &*long));
+    assert!(error.contains("too long to be sent"), "{error}");
+    assert!(!error.contains("xxxx"), "{error}");
+}
+
+/// B12, E16: a reload asks nobody again, and a new password of our own for asking ends no socket.
+pub fn b12_a_new_secret_for_asking_ends_no_socket(world: &World) {
+    let (idp, stage) = start(world, |_| {});
+    let mut client = stage.connect();
+    client.open(&upgrade("/api/ws").bearer("opaque"));
+    idp.is(Mood::Dead);
+    stage.replace("client.secret", b"another one");
+    stage.reload();
+    stage.wait_until("the reload", |stage| stage.log().contains("reloaded"));
+    client.expect_echo(&crate::client::Frame::text("still here"));
+    assert_eq!(idp.asked().len(), 1);
+    // What was found with the old secret is not met with the new one.
+    assert_eq!(statuses(&stage, ["opaque"]), [503]);
 }

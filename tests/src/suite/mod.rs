@@ -19,6 +19,7 @@ pub mod introspection;
 pub mod issued_factors;
 pub mod jws;
 pub mod keyset;
+pub mod ldap;
 pub mod legs;
 pub mod lifetime;
 pub mod limits;
@@ -258,6 +259,7 @@ macro_rules! rows {
                 e09_too_many_questions_are_503,
                 e09_over_tls_with_the_authorities_of_the_file,
                 e09_mistakes_do_not_load,
+                b12_a_new_secret_for_asking_ends_no_socket,
             ],
             issued_factors: [
                 r06_a_session_is_a_factor,
@@ -284,7 +286,24 @@ macro_rules! rows {
                 e08_without_any_key_503_until_there_is_one,
                 e08_a_reload_fetches_nothing_and_withdrawn_keys_end,
                 e08_cache_control_is_heard_within_limits,
+                e08_a_short_refresh_alone_is_heard,
                 e08_mistakes_do_not_load,
+                b12_keys_that_are_not_there_yet_end_no_socket,
+            ],
+            ldap: [
+                m24_members_of_a_group_hold_its_role,
+                m24_search_bind_and_groups,
+                m24_wrong_password_and_unknown_user_look_the_same,
+                m24_a_filter_in_the_name_matches_nobody,
+                m24_an_empty_password_reaches_nobody,
+                m24_two_entries_are_nobody,
+                m24_start_tls_goes_first,
+                m24_over_tls_with_the_authorities_of_the_file,
+                m24_a_directory_that_fails_is_503_and_recovers,
+                m24_a_dead_directory_touches_no_open_socket,
+                m24_too_many_conversations_are_503,
+                m24_in_a_chain,
+                m24_mistakes_do_not_load,
             ],
             legs: [
                 legs_dial_write_and_end,
@@ -411,6 +430,8 @@ macro_rules! rows {
                 points_what_is_no_value_ends_the_socket,
                 m08_reading_and_following_are_entitlements,
                 points_a_slow_reader_is_told_the_last_value,
+                e15_large_values_for_slow_readers_claim_memory,
+                e15_large_answers_claim_memory,
                 e16_values_survive_a_reload_by_name,
                 r14_a_reader_that_is_told_is_not_idle,
                 e18_a_get_during_a_shutdown_is_503,

@@ -14,6 +14,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The size of the fragments of a large message, in bytes.
 const FRAGMENT: usize = 64 * 1024;
 
+/// How long the token lives during whose life 64 MiB pass on a busy machine, in seconds.
+const LONG: u32 = 8;
+
 fn fragment(opcode: u8, last: bool) -> Vec<u8> {
     let payload = vec![b'x'; FRAGMENT];
     Frame {
@@ -24,13 +27,13 @@ fn fragment(opcode: u8, last: bool) -> Vec<u8> {
     .unmasked()
 }
 
-/// A socket whose token ends soon.
-fn short(world: &World, upstream: &Upstream, close_timeout: &str) -> (Stage, Client) {
+/// A socket whose token ends after so many seconds.
+fn short(world: &World, upstream: &Upstream, close_timeout: &str, life: u32) -> (Stage, Client) {
     let stage = setup(world, upstream)
         .jwt("leeway", "0s")
         .limit("closeTimeout", close_timeout)
         .start(world);
-    let token = stage.token("alice").expires_in(2 * SECOND).text();
+    let token = stage.token("alice").expires_in(life * SECOND).text();
     let mut client = stage.connect();
     client.open(&upgrade("/app").bearer(&token));
     (stage, client)
@@ -40,7 +43,8 @@ fn short(world: &World, upstream: &Upstream, close_timeout: &str) -> (Stage, Cli
 /// and then Close 3000. Nothing of the client's gets through from then on.
 pub fn r14_expiry_in_a_fragmented_message_closes_between_frames(world: &World) {
     let upstream = Upstream::accepting();
-    let (stage, mut client) = short(world, &upstream, "5 seconds");
+    let (stage, mut client) = short(world, &upstream, "5 seconds", LONG);
+    let expiry = stage.unix().as_secs() + u64::from(LONG);
     // 64 MiB, or what the simulator moves in a moment.
     let count = if world.kind() == Kind::Sim { 16 } else { 1024 };
     let first = fragment(BINARY, false);
@@ -57,7 +61,7 @@ pub fn r14_expiry_in_a_fragmented_message_closes_between_frames(world: &World) {
     upstream.say(&under_way);
     stage.nudge();
     assert_eq!(client.read_bytes(under_way.len()), under_way);
-    stage.pass(3 * SECOND);
+    stage.wait_until("the expiry", |stage| stage.unix().as_secs() > expiry);
     client.send_frame(&Frame::text("after the end"));
     stage.pass(SECOND / 10);
     upstream.say(&[&next[30_000..], &next, &next].concat());
@@ -79,7 +83,7 @@ fn client_end(mut client: Client) -> (Vec<u8>, crate::client::End) {
 /// R14: between two frames the end comes at once.
 pub fn r14_expiry_between_frames_closes_at_once(world: &World) {
     let upstream = Upstream::echoing();
-    let (stage, mut client) = short(world, &upstream, "5 seconds");
+    let (stage, mut client) = short(world, &upstream, "5 seconds", 2);
     let expiry = stage.unix().as_secs() + 2;
     client.expect_echo(&Frame::text("before"));
     client.expect_close(3000, "token expired");
@@ -90,7 +94,7 @@ pub fn r14_expiry_between_frames_closes_at_once(world: &World) {
 /// R14: an upstream that does not end its frame is not waited for; there is no Close in a frame.
 pub fn r14_a_frame_that_does_not_end_ends_without_a_close(world: &World) {
     let upstream = Upstream::accepting();
-    let (stage, mut client) = short(world, &upstream, "1 second");
+    let (stage, mut client) = short(world, &upstream, "1 second", 2);
     let begun = &fragment(BINARY, true)[..1000];
     upstream.say(begun);
     stage.nudge();
@@ -104,7 +108,7 @@ pub fn r14_a_frame_that_does_not_end_ends_without_a_close(world: &World) {
 /// R14: where the upstream's own Close went before, there is no second one.
 pub fn r14_there_is_one_close(world: &World) {
     let upstream = Upstream::accepting();
-    let (stage, mut client) = short(world, &upstream, "4 seconds");
+    let (stage, mut client) = short(world, &upstream, "4 seconds", 2);
     upstream.say(&Frame::close(4000, "mine").unmasked());
     stage.nudge();
     client.expect_close_frame(4000, "mine");

@@ -2,6 +2,7 @@
 
 mod acl;
 mod admin;
+mod ldap;
 mod proxy;
 mod realm;
 mod remote;

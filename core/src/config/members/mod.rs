@@ -3,6 +3,7 @@
 //! another kind.
 
 mod acl;
+mod ldap;
 mod realm;
 mod short;
 mod values;

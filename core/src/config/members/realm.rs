@@ -1,6 +1,7 @@
 //! The members of realms and of their login modules.
 
 use super::super::table::{Format, Kind, Row, State, Tagged, Variant, Word, refused, row};
+use super::ldap::LDAP;
 use super::values::*;
 
 static MODULE_OBJECT: Kind = Kind::Tagged(&MODULE);
@@ -142,8 +143,8 @@ static MODULE: Tagged = Tagged {
         Variant {
             name: "ldap",
             doc: "An LDAP directory",
-            rows: &[],
-            state: State::Later,
+            rows: LDAP,
+            state: State::Built,
         },
         Variant {
             name: "ephemeral",

@@ -90,7 +90,7 @@ fn what_this_version_does_not_have_is_refused_by_name() {
             "not available in this version",
         );
     }
-    for kind in ["ldap", "callout", "certificate"] {
+    for kind in ["callout", "certificate"] {
         let at = "/realms/demo/loginModules/0/type";
         let path = "realms.demo.loginModules[0].type";
         refuses(at, json!(kind), path, "not available in this version");
@@ -251,6 +251,7 @@ fn no_member_of_the_tables_is_silently_ignored() {
     let readers = [
         include_str!("../build/acl.rs"),
         include_str!("../build/admin.rs"),
+        include_str!("../build/ldap.rs"),
         include_str!("../build/mod.rs"),
         include_str!("../build/proxy.rs"),
         include_str!("../build/realm.rs"),
