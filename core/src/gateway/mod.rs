@@ -216,7 +216,9 @@ impl Gateway {
         let own = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
         // A relayed connection has its upstream's stream too.
         let each = own.saturating_mul(if rules.has_proxies() { 2 } else { 1 });
-        let fit = descriptors.saturating_sub(DESCRIPTORS_BESIDE) / each;
+        let questions = u64::try_from(rules.questions).unwrap_or(u64::MAX);
+        let beside = DESCRIPTORS_BESIDE.saturating_add(questions);
+        let fit = descriptors.saturating_sub(beside) / each;
         let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
         let wanted = self.connection_limit(&rules);
         self.connections_that_fit.store(fit, Ordering::Relaxed);

@@ -27,6 +27,7 @@ impl<'c> Builder<'c> {
             self.fault(&module.client_secret, None, "the file holds no password");
             return None;
         }
+        self.questions += module.max_in_flight;
         let settings = Settings {
             cache_ttl: module.cache_ttl,
             negative_ttl: module.negative_ttl,
@@ -103,6 +104,7 @@ impl<'c> Builder<'c> {
     }
 
     pub(super) fn ldap(&mut self, ldap: &config::Ldap) -> Option<Directory> {
+        self.questions += ldap.max_in_flight;
         let tls = match ldap.url.tls || ldap.start_tls {
             true => Some(self.trust(ldap.ca_file.as_ref(), &ldap.place)?.0),
             false => None,

@@ -383,3 +383,15 @@ pub fn b12_a_new_secret_for_asking_ends_no_socket(world: &World) {
     // What was found with the old secret is not met with the new one.
     assert_eq!(statuses(&stage, ["opaque"]), [503]);
 }
+
+/// E15: what may be asked at once takes descriptors too, and connections do not get those.
+pub fn e15_questions_have_descriptors_of_their_own(world: &World) {
+    let (_, stage) = start(world, |module| module["maxInFlight"] = json!(100));
+    let gateway = stage.gateway();
+    gateway.fit_descriptors(64 + 100 + 2);
+    let _held = [stage.connect(), stage.connect()].map(|mut client| {
+        client.open(&upgrade("/api/ws").bearer("opaque"));
+        client
+    });
+    stage.connect().expect_end();
+}

@@ -260,6 +260,7 @@ macro_rules! rows {
                 e09_over_tls_with_the_authorities_of_the_file,
                 e09_mistakes_do_not_load,
                 b12_a_new_secret_for_asking_ends_no_socket,
+                e15_questions_have_descriptors_of_their_own,
             ],
             issued_factors: [
                 r06_a_session_is_a_factor,
