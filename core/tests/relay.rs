@@ -378,3 +378,10 @@ fn r14_what_waits_for_the_upstream_when_the_right_ends_is_dropped() {
     );
     assert_eq!(ends.drops, 1);
 }
+
+#[test]
+fn e15_a_relayed_connection_takes_the_descriptors_of_two() {
+    let gateway = gateway(&mut files());
+    assert!(gateway.fit_descriptors(64 + 20).is_none());
+    assert!(gateway.fit_descriptors(64 + 19).is_some());
+}

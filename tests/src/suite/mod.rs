@@ -487,6 +487,8 @@ macro_rules! rows {
                 r14_a_frame_that_does_not_end_ends_without_a_close,
                 r14_there_is_one_close,
                 e18_shutdown_and_new_rules_close_between_frames,
+                e20_a_revoked_subject_loses_its_relayed_socket,
+                m28_a_relayed_socket_is_renewed,
                 m18_the_upstreams_end_is_the_clients,
                 m18_the_clients_end_is_the_upstreams,
                 m18_pings_stand_between_frames,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::admin::{administered, revoke};
 use super::proxy::{alice, app, open, setup};
-use crate::client::{BINARY, CLOSE, CONTINUATION, Client, Frame, PING, PONG, TEXT, upgrade};
+use crate::client::{BINARY, CLOSE, CONTINUATION, Client, Frame, PING, PONG, TEXT, get, upgrade};
 use crate::fake::upstream::{Mood, Upstream};
 use crate::world::{Kind, Setup, Stage, World};
 
@@ -133,6 +134,48 @@ pub fn e18_shutdown_and_new_rules_close_between_frames(world: &World) {
     stage.drain();
     kept.expect_close(1001, "server shutting down");
     stage.wait_until("the end", |_| upstream.open() == 0);
+}
+
+/// E20: a revocation ends a relayed socket behind the frame that is under way; nobody else notices.
+pub fn e20_a_revoked_subject_loses_its_relayed_socket(world: &World) {
+    let upstream = Upstream::accepting();
+    let stage = administered(setup(world, &upstream)).start(world);
+    let mut client = open(&stage);
+    let frame = Frame::text("under way").unmasked();
+    upstream.say(&frame[..4]);
+    stage.nudge();
+    assert_eq!(client.read_bytes(4), &frame[..4]);
+    assert_eq!(revoke(&stage, &json!({"subject": "alice"})), 204);
+    stage.pass(SECOND / 10);
+    upstream.say(&[&frame[4..], &frame].concat());
+    stage.nudge();
+    assert_eq!(client.read_bytes(frame.len() - 4), &frame[4..]);
+    client.expect_close(3003, "revoked");
+    let mut refused = stage.connect();
+    assert_eq!(refused.ask(&alice(&stage, "/app")).status, 401);
+    assert_eq!(upstream.streams(), 1);
+}
+
+/// M28: a relayed socket is renewed by its id like every other, and ends if nobody does.
+pub fn m28_a_relayed_socket_is_renewed(world: &World) {
+    let upstream = Upstream::echoing();
+    let stage = setup(world, &upstream)
+        .realm("renewal", "/renew")
+        .realm("authorizationTimeout", "2s")
+        .start(world);
+    let mut client = stage.connect();
+    let id = client.open(&alice(&stage, "/app"));
+    let id = id.one("Countersign-Socket").unwrap();
+    assert!(!upstream.heads().concat().contains(id));
+    stage.pass(SECOND * 6 / 5);
+    let renewal = get("/renew").method("POST").field("Content-Length", "0");
+    let renewal = renewal
+        .bearer(&stage.token("alice").text())
+        .field("Countersign-Socket", id);
+    assert_eq!(stage.connect().ask(&renewal).status, 204);
+    stage.pass(SECOND * 6 / 5);
+    client.expect_echo(&Frame::text("still here"));
+    client.expect_close(3000, "authorization timeout");
 }
 
 /// M18: a Close of the upstream's, and the end of its stream, are the client's.
