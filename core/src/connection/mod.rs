@@ -380,7 +380,17 @@ impl Connection {
     }
 
     fn deadline(&self) -> Option<Moment> {
-        self.timers.next()
+        let service = match &self.state {
+            State::Serving(serving) => serving.deadline(),
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Closing(_)
+            | State::Keeping(_)
+            | State::Closed => None,
+        };
+        self.timers.next().into_iter().chain(service).min()
     }
 
     fn wants_read(&self, leg: Leg) -> bool {

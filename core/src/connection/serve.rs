@@ -13,7 +13,7 @@ use crate::leg::Leg;
 use crate::legs::Legs;
 use crate::note::{Closed, Note, RequestId};
 use crate::rules::Service as ServiceRules;
-use crate::service::{Context, LegEvent, Service, Tally};
+use crate::service::{Context, Ended as NoService, LegEvent, Service, Tally};
 use crate::time::{Deadline, Moment, Now};
 use crate::timers::Timer;
 use crate::ws::{self, Close, Event, Session};
@@ -68,8 +68,13 @@ impl fmt::Debug for Socket {
 }
 
 impl Serving {
-    pub(super) const fn wants_read(&self) -> bool {
-        !self.session.is_blocked()
+    pub(super) fn wants_read(&self) -> bool {
+        !self.session.is_blocked() && self.socket.service.takes_messages()
+    }
+
+    /// Returns when the service wants to be called.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.socket.service.deadline()
     }
 
     /// Takes note of how much still waits for the client.
@@ -368,6 +373,8 @@ impl Connection {
             return;
         }
         serving.socket.closing = Some(close);
+        // Others must not wait for who is not called any more.
+        serving.socket.service = Box::new(NoService);
         serving.session.close(close, self.legs.client_out());
         self.legs.let_go_of_others();
         self.timers.stop_all();

@@ -35,7 +35,7 @@ use crate::entropy::{Entropy, Seed};
 use crate::hub::Hub;
 use crate::note::Note;
 use crate::rules::{self, Rules};
-use crate::service::{Echo, Points, Service, ServiceFactory};
+use crate::service::{Broadcast, Echo, Points, Service, ServiceFactory};
 use crate::time::Now;
 
 /// Descriptors that a process needs beside its connections: listeners, log, files that are read.
@@ -322,6 +322,11 @@ impl Gateway {
         match (factory, rules.kind) {
             (Some(factory), _) => factory(grant),
             (None, ServiceKind::Echo) => Box::new(Echo),
+            (None, ServiceKind::Broadcast) => {
+                let who = (admission.number(), admission.bell());
+                let member = self.hub.enter(&rules.name, who, rules.mailbox_bytes);
+                Box::new(Broadcast::new(member))
+            }
             (None, ServiceKind::Points) => {
                 let point = rules.points.get(path);
                 let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));

@@ -202,6 +202,8 @@ impl Gateway {
             .values()
             .flat_map(|service| service.endpoints.values());
         self.hub.keep(&points.map(String::as_str).collect());
+        self.hub
+            .keep_topics(&config.services.keys().map(String::as_str).collect());
         {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             let clocks = reload.clocks;

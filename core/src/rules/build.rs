@@ -294,6 +294,7 @@ impl<'c> Builder<'c> {
                 .iter()
                 .map(|(path, name)| (path.clone(), name.as_str().into()))
                 .collect(),
+            mailbox_bytes: service.mailbox_bytes,
             realm: realms.next(),
             further: realms.collect(),
             step_up_lifetime: service.step_up_lifetime,

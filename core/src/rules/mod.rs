@@ -78,6 +78,8 @@ pub(crate) struct Service {
     pub(crate) kind: ServiceKind,
     /// The data points of a points service, by canonical path.
     pub(crate) points: BTreeMap<String, Arc<str>>,
+    /// The most that waits for one member of a broadcast, in bytes.
+    pub(crate) mailbox_bytes: usize,
     /// Who judges credentials; `None` for a public service.
     pub(crate) realm: Option<Arc<Realm>>,
     /// The realms of further factors, in order.

@@ -263,7 +263,9 @@ pub fn m31_a_right_password_is_hashed_once(world: &World) {
     stage.pass(Duration::from_secs(61));
     assert_eq!(ask(ALICE.1), (101, 1));
     // The same name under another hash.
-    let other = Setup::passwords().replace("alice:", "alicia:").replace("bob:", "alice:");
+    let other = Setup::passwords()
+        .replace("alice:", "alicia:")
+        .replace("bob:", "alice:");
     stage.replace("users.htpasswd", other.as_bytes());
     stage.wait_until("the new line", |_| ask(ALICE.1) == (401, 1));
     assert_eq!(ask(BOB.1), (101, 1));

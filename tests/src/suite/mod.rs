@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod basic;
 pub mod bearer;
+pub mod broadcast;
 pub mod carriers;
 pub mod chain;
 pub mod demo;
@@ -91,6 +92,21 @@ macro_rules! rows {
                 m12_any_claim_is_enough,
                 m12_all_claims_may_be_needed,
                 e03_the_log_tells_reasons_apart,
+            ],
+            broadcast: [
+                m18_what_one_says_all_others_hear,
+                m18_each_sender_is_heard_in_order,
+                m18_a_burst_reaches_everybody_who_reads,
+                m18_a_slow_member_is_1013_and_hurts_nobody,
+                m18_a_message_longer_than_the_mailbox_passes,
+                m18_the_last_words_are_heard,
+                m18_who_is_leaving_holds_up_nobody,
+                m18_topics_do_not_mix,
+                m08_a_broadcast_needs_websocket_connect,
+                m16_a_broadcast_is_reached_by_sockets_alone,
+                r14_a_member_that_hears_is_not_idle,
+                e16_a_topic_survives_a_reload,
+                e01_an_expired_member_hears_no_more,
             ],
             carriers: [
                 m21_another_carrier_counts_as_none,

@@ -34,11 +34,12 @@ impl Builder<'_, '_> {
         }
         let kind = match view.tag()? {
             "echo" => ServiceKind::Echo,
+            "broadcast" => ServiceKind::Broadcast,
             "points" => ServiceKind::Points,
             _ => return None,
         };
         let (accept, endpoints) = match kind {
-            ServiceKind::Echo => {
+            ServiceKind::Echo | ServiceKind::Broadcast => {
                 let entries = view.list("accept")?;
                 (entries.iter().filter_map(accept).collect(), BTreeMap::new())
             }
@@ -49,6 +50,10 @@ impl Builder<'_, '_> {
             kind,
             accept,
             endpoints,
+            mailbox_bytes: match kind {
+                ServiceKind::Broadcast => view.size("mailboxBytes")?,
+                ServiceKind::Echo | ServiceKind::Points => 0,
+            },
             access: access?,
             enabled: view.boolean("enabled"),
             carriers: self.carriers(&view),

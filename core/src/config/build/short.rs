@@ -143,6 +143,7 @@ fn own_service(server: &View<'_>, id: &str) -> Service {
         kind: ServiceKind::Points,
         accept,
         endpoints,
+        mailbox_bytes: 0,
         access: Access::Realms(vec![id.to_owned()]),
         enabled: true,
         carriers: None,

@@ -289,8 +289,11 @@ static SERVICE: Tagged = Tagged {
         Variant {
             name: "broadcast",
             doc: "What one member sends, all others receive",
-            rows: &[ACCEPT, later("mailboxBytes", "Bytes that wait for one member")],
-            state: State::Later,
+            rows: &[
+                ACCEPT,
+                row("mailboxBytes", MEMORY, "Most that waits for one member, in bytes").or("262144"),
+            ],
+            state: State::Built,
         },
         Variant {
             name: "points",

@@ -6,6 +6,7 @@ mod factors;
 mod loading;
 mod login;
 mod model;
+mod services;
 mod shape;
 mod short;
 

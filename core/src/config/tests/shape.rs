@@ -88,7 +88,7 @@ fn what_this_version_does_not_have_is_refused_by_name() {
     ] {
         refuses(at, json!({"x": 1}), path, "not available in this version");
     }
-    for kind in ["broadcast", "proxy", "directory"] {
+    for kind in ["proxy", "directory"] {
         refuses(
             "/services/echo/type",
             json!(kind),
