@@ -67,7 +67,8 @@ fn decides(entries: &[config::AclEntry], role: &str, entitlement: Entitlement) -
 pub(crate) const fn to_connect(kind: ServiceKind) -> &'static [Entitlement] {
     match kind {
         ServiceKind::Echo | ServiceKind::Broadcast => &[Entitlement::Connect],
-        ServiceKind::Points => &[Entitlement::Connect, Entitlement::Read],
+        // What has files alone opens no socket.
+        ServiceKind::Points | ServiceKind::Directory => &[Entitlement::Connect, Entitlement::Read],
     }
 }
 
@@ -76,7 +77,7 @@ pub(crate) const fn to_read(kind: ServiceKind) -> &'static [Entitlement] {
     match kind {
         // What is reached by sockets alone is never read.
         ServiceKind::Echo | ServiceKind::Broadcast => &[Entitlement::Connect, Entitlement::Read],
-        ServiceKind::Points => &[Entitlement::Read],
+        ServiceKind::Points | ServiceKind::Directory => &[Entitlement::Read],
     }
 }
 

@@ -11,6 +11,7 @@ mod build;
 mod endpoint;
 mod error;
 mod files;
+mod folders;
 mod members;
 mod model;
 mod modules;
@@ -251,6 +252,7 @@ impl Config {
                 }
             }
         }
+        errors.extend(folders::check(self, files));
         if let Some(errors) = ConfigErrors::from_vec(errors) {
             return Err(errors);
         }

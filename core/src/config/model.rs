@@ -119,6 +119,8 @@ pub struct Service {
     pub endpoints: BTreeMap<String, String>,
     /// The most that waits for one member of a broadcast, in bytes; 0 for every other type.
     pub mailbox_bytes: usize,
+    /// The folder of a directory service.
+    pub directory: Option<FileRef>,
     /// Who may try.
     pub access: Access,
     /// `false` answers 503 before any credential work.
@@ -159,6 +161,8 @@ pub enum ServiceKind {
     Broadcast,
     /// Named last values.
     Points,
+    /// Files of a folder.
+    Directory,
 }
 
 /// One way to reach a service: a path on every host of the server, or an absolute URL.

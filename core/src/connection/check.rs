@@ -78,6 +78,16 @@ pub(super) struct Wished {
     passed: Option<Box<StepUp>>,
 }
 
+impl Wished {
+    /// Returns the request if it is one for something to read, and not for a socket.
+    pub(super) const fn read_by(&self) -> Option<&RequestHead> {
+        match self.goal {
+            Goal::Read | Goal::File { .. } => Some(&self.head),
+            Goal::Socket { .. } => None,
+        }
+    }
+}
+
 impl Connection {
     /// Begins the check of a wish for a service.
     pub(super) fn check(&mut self, now: Now, asked: Asked, wish: ServiceWish, head: RequestHead) {
@@ -125,9 +135,11 @@ impl Connection {
                 let proof = Proof::of(anonymous(realm, roles));
                 self.decide(now, asked, *wished, proof);
             }
-            (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_), _) => {
+            (purpose @ (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_)), _) => {
                 asked.trace.begin(Check::Verify);
-                let reply = self.unauthorized(now, realm, &asked, None, false);
+                let reply = self
+                    .invitation(&purpose, realm, &asked)
+                    .unwrap_or_else(|| self.unauthorized(now, realm, &asked, None, false));
                 self.answer(now, &asked, reply, Reason::NoCredential);
             }
         }
@@ -327,6 +339,7 @@ impl Connection {
             State::Preface(_)
             | State::Head(_)
             | State::Body(_)
+            | State::Fetching(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)
@@ -373,6 +386,11 @@ impl Connection {
                 asked.trace = trace;
                 let (reply, reason) = self.point(&wish.service, &wish.place.path, &asked);
                 return self.answer(now, &asked, reply, reason);
+            }
+            Goal::File { at } => {
+                asked.trace = trace;
+                let path = (wish.place.path.as_str(), *at);
+                return self.fetch(now, asked, &wish.service, &wish.head, path);
             }
         };
         trace.begin(Check::Subprotocol);
@@ -468,7 +486,9 @@ impl Connection {
         // An anonymous client may log in and come back: it is asked to.
         let refuse = |challenge: Option<String>, reason| {
             if grant.is_anonymous() {
-                return (self.unauthorized(now, realm, asked, None, false), reason);
+                let invitation = self.invitation_to(wish.read_by(), realm, asked);
+                let refusal = || self.unauthorized(now, realm, asked, None, false);
+                return (invitation.unwrap_or_else(refusal), reason);
             }
             let reply = Reply::new(Status::Forbidden);
             let reply = match challenge {
@@ -486,7 +506,7 @@ impl Connection {
         }
         let needed = match &wish.goal {
             Goal::Socket { .. } => acl::to_connect(service.kind),
-            Goal::Read => acl::to_read(service.kind),
+            Goal::Read | Goal::File { .. } => acl::to_read(service.kind),
         };
         if !needed
             .iter()

@@ -5,8 +5,10 @@ mod body;
 mod check;
 mod close;
 mod contract;
+mod fetch;
 mod form;
 mod head;
+mod invite;
 mod keep;
 mod paths;
 mod preface;
@@ -29,6 +31,7 @@ pub use contract::{Input, Peer, Step, Wait};
 use self::body::Receiving;
 use self::check::Checking;
 use self::close::Closing;
+use self::fetch::Fetching;
 use self::keep::Keeping;
 use self::serve::Serving;
 use crate::gateway::{Admission, Gateway};
@@ -92,6 +95,8 @@ enum State {
     Body(Box<Receiving>),
     /// The credential is being checked.
     Checking(Box<Checking>),
+    /// A file is being opened or sent.
+    Fetching(Box<Fetching>),
     /// The WebSocket is open.
     Serving(Box<Serving>),
     /// Everything was answered; what is left is to end the stream without losing the answer.
@@ -236,7 +241,7 @@ impl Connection {
             State::Checking(_) => self.tick_check(now),
             State::Closing(_) => self.tick_close(),
             State::Keeping(_) => self.tick_keep(now),
-            State::Serving(_) | State::Closed => {}
+            State::Fetching(_) | State::Serving(_) | State::Closed => {}
         }
         self.watch_stall(now);
     }
@@ -247,6 +252,7 @@ impl Connection {
             Timer::Head => self.head_is_late(now),
             Timer::Body => self.body_is_late(now),
             Timer::KeepAlive => self.begin_close(now),
+            Timer::Check if matches!(self.state, State::Fetching(_)) => self.fetch_is_late(now),
             Timer::Check => self.check_is_late(now),
             Timer::Idle => self.look_for_idleness(now),
             Timer::Ping => self.look_for_life(now),
@@ -263,7 +269,9 @@ impl Connection {
             State::Preface(_) => self.preface_bytes(now, bytes),
             State::Head(_) if self.pending.is_empty() => self.head_bytes(now, bytes),
             State::Body(_) if self.pending.is_empty() => self.body_bytes(now, bytes),
-            State::Head(_) | State::Body(_) | State::Checking(_) => self.pending.extend_from_slice(bytes),
+            State::Head(_) | State::Body(_) | State::Checking(_) | State::Fetching(_) => {
+                self.pending.extend_from_slice(bytes);
+            }
             State::Serving(_) => self.serve_bytes(now, bytes),
             State::Closing(closing) => {
                 if closing.discard(bytes.len()) {
@@ -292,7 +300,7 @@ impl Connection {
                     let bytes = std::mem::take(&mut self.pending);
                     self.serve_bytes(now, &bytes);
                 }
-                State::Preface(_) | State::Head(_) | State::Checking(_) => return,
+                State::Preface(_) | State::Head(_) | State::Checking(_) | State::Fetching(_) => return,
                 State::Closing(_) | State::Keeping(_) | State::Closed => self.pending = Vec::new(),
             }
         }
@@ -308,6 +316,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Fetching(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => {}
@@ -352,7 +361,12 @@ impl Connection {
     /// Runs the stall timer exactly while something waits for the client.
     fn watch_stall(&mut self, now: Now) {
         match &self.state {
-            State::Preface(_) | State::Head(_) | State::Body(_) | State::Checking(_) | State::Serving(_) => {
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Fetching(_)
+            | State::Serving(_) => {
                 if self.legs.client().out.is_empty() {
                     self.timers.stop(Timer::Stall);
                 } else if self.timers.get(Timer::Stall).is_none() {
@@ -373,6 +387,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Fetching(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => self.over(),
@@ -386,6 +401,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Fetching(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => None,
@@ -405,7 +421,7 @@ impl Connection {
             State::Head(_) | State::Body(_) => below && self.pending.is_empty(),
             State::Preface(_) => true,
             // A reset shows only to who reads; what follows the head waits, at most one read of it.
-            State::Checking(_) => self.pending.is_empty(),
+            State::Checking(_) | State::Fetching(_) => self.pending.is_empty(),
             State::Serving(serving) => below && serving.wants_read(),
             State::Closing(_) => true,
             State::Keeping(_) | State::Closed => false,
@@ -419,6 +435,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Fetching(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)

@@ -238,6 +238,9 @@ impl Connection {
         if self.legs.get(leg).is_none() {
             return;
         }
+        if matches!(self.state, State::Fetching(_)) {
+            return self.fetch_event(now, leg, event);
+        }
         let State::Serving(serving) = &mut self.state else {
             return self.keeper_event(now, leg, event);
         };

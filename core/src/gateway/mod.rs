@@ -35,7 +35,7 @@ use crate::entropy::{Entropy, Seed};
 use crate::hub::Hub;
 use crate::note::Note;
 use crate::rules::{self, Rules};
-use crate::service::{Broadcast, Echo, Points, Service, ServiceFactory};
+use crate::service::{Broadcast, Echo, Ended as NoService, Points, Service, ServiceFactory};
 use crate::time::Now;
 
 /// Descriptors that a process needs beside its connections: listeners, log, files that are read.
@@ -327,6 +327,8 @@ impl Gateway {
                 let member = self.hub.enter(&rules.name, who, rules.mailbox_bytes);
                 Box::new(Broadcast::new(member))
             }
+            // No upgrade leads here: what has files alone is read.
+            (None, ServiceKind::Directory) => Box::new(NoService),
             (None, ServiceKind::Points) => {
                 let point = rules.points.get(path);
                 let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));

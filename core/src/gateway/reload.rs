@@ -93,6 +93,10 @@ impl Files for Held<'_> {
         }
         self.files.read(path, limit)
     }
+
+    fn folder(&mut self, path: &Path) -> io::Result<PathBuf> {
+        self.files.folder(path)
+    }
 }
 
 impl Gateway {

@@ -50,6 +50,8 @@ pub struct Reply {
     content_type: Cow<'static, str>,
     body: Cow<'static, [u8]>,
     omit_body: bool,
+    /// The length of a body that is written by somebody else.
+    announced: Option<u64>,
     date: Option<UnixTime>,
 }
 
@@ -64,6 +66,7 @@ impl Reply {
             content_type: Cow::Borrowed(TEXT),
             body: Cow::Borrowed(status.body().as_bytes()),
             omit_body: false,
+            announced: None,
             date: None,
         }
     }
@@ -182,6 +185,14 @@ impl Reply {
         self
     }
 
+    /// Announces a body of `length` bytes, which whoever writes the answer sends behind it.
+    pub fn announcing(mut self, content_type: impl Into<Cow<'static, str>>, length: u64) -> Self {
+        self.content_type = content_type.into();
+        self.body = Cow::Borrowed(&[]);
+        self.announced = Some(length);
+        self
+    }
+
     /// Closes the connection after this answer.
     pub const fn close(mut self) -> Self {
         self.persistence = Persistence::Close;
@@ -230,10 +241,11 @@ impl Reply {
             put(out, name, value);
         }
         if has_content(self.status) {
-            if !self.body.is_empty() {
+            let length = self.announced.unwrap_or(self.body.len() as u64);
+            if self.announced.is_some() || length > 0 {
                 put(out, "Content-Type", self.content_type.as_bytes());
             }
-            put(out, "Content-Length", self.body.len().to_string().as_bytes());
+            put(out, "Content-Length", length.to_string().as_bytes());
         }
         if let Some(date) = self.date {
             put(out, "Date", http_date(date).as_bytes());

@@ -21,7 +21,7 @@ use crate::authz::acl::Acl;
 use crate::config;
 use crate::config::{
     Access, ClaimsMode, Config, ConfigError, ConfigErrors, DigestAlgorithm, Ephemeral, FileRef, Jwt,
-    ModuleKind, Users, Verification,
+    ModuleKind, ServiceKind, Users, Verification,
 };
 use crate::http::{HostPattern, OriginPattern, Status};
 use crate::tls;
@@ -295,6 +295,7 @@ impl<'c> Builder<'c> {
                 .map(|(path, name)| (path.clone(), name.as_str().into()))
                 .collect(),
             mailbox_bytes: service.mailbox_bytes,
+            directory: service.directory.as_ref().map(|folder| folder.path.clone()),
             realm: realms.next(),
             further: realms.collect(),
             step_up_lifetime: service.step_up_lifetime,
@@ -333,19 +334,29 @@ impl<'c> Builder<'c> {
                 .ok()
         });
         let mut routes: BTreeMap<String, Vec<Route>> = BTreeMap::new();
+        let mut below: BTreeMap<String, Vec<Route>> = BTreeMap::new();
         for name in &server.services {
             let (Some(service), Some(built)) = (self.config.services.get(name), services.get(name.as_str()))
             else {
                 continue;
             };
             for accept in &service.accept {
+                let (routes, to) = match service.kind {
+                    ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Points => {
+                        (&mut routes, Target::Service(Arc::clone(built)))
+                    }
+                    ServiceKind::Directory => {
+                        let at = accept.path.len();
+                        (&mut below, Target::Directory(Arc::clone(built), at))
+                    }
+                };
                 routes.entry(accept.path.clone()).or_default().push(Route {
                     host: accept
                         .host
                         .as_deref()
                         .and_then(|host| HostPattern::parse(host).ok()),
                     port: accept.port,
-                    to: Target::Service(Arc::clone(built)),
+                    to,
                 });
             }
         }
@@ -363,6 +374,8 @@ impl<'c> Builder<'c> {
                 to: Target::Page(*page),
             });
         }
+        let mut below: Vec<_> = below.into_iter().collect();
+        below.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         Server {
             id: server.id.as_str().into(),
             listen: server.listen.clone(),
@@ -381,6 +394,7 @@ impl<'c> Builder<'c> {
             hsts: server.hsts,
             balancers: server.proxy_protocol.clone(),
             routes,
+            below,
         }
     }
 }

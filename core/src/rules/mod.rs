@@ -8,6 +8,7 @@ mod route;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct Server {
     pub(crate) balancers: Vec<Network>,
     /// What is served, by canonical path.
     pub(crate) routes: BTreeMap<String, Vec<Route>>,
+    /// What is served below a path too, the longest one first.
+    pub(crate) below: Vec<(String, Vec<Route>)>,
 }
 
 /// One way to what is served under a path.
@@ -66,6 +69,8 @@ pub(crate) struct Route {
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Service(Arc<Service>),
+    /// A service of files, reached at so many first bytes of the path.
+    Directory(Arc<Service>, usize),
     Page(Page),
     /// A path that a realm answers itself.
     Realm(RealmPath),
@@ -80,6 +85,8 @@ pub(crate) struct Service {
     pub(crate) points: BTreeMap<String, Arc<str>>,
     /// The most that waits for one member of a broadcast, in bytes.
     pub(crate) mailbox_bytes: usize,
+    /// The folder of a directory.
+    pub(crate) directory: Option<PathBuf>,
     /// Who judges credentials; `None` for a public service.
     pub(crate) realm: Option<Arc<Realm>>,
     /// The realms of further factors, in order.

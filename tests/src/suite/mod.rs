@@ -8,6 +8,7 @@ pub mod carriers;
 pub mod chain;
 pub mod demo;
 pub mod digest;
+pub mod directory;
 pub mod drain;
 pub mod echo;
 pub mod ephemeral;
@@ -156,6 +157,30 @@ macro_rules! rows {
                 r13_stale_is_401_under_every_setting,
                 r10_digests_are_not_logged,
                 m23_wrong_digest_files_do_not_load,
+            ],
+            directory: [
+                m18_files_are_served_with_their_types,
+                m18_a_folder_is_its_index,
+                m18_what_is_not_to_be_seen_is_404,
+                m18_links_do_not_lead_out,
+                m18_other_methods_are_405,
+                m18_a_large_file_arrives_whole_and_bounded,
+                m18_a_file_that_shrinks_ends_the_connection,
+                m18_a_file_that_grows_is_sent_as_announced,
+                m18_what_is_known_is_304,
+                m34_a_file_and_then_an_upgrade_on_one_connection,
+                m34_pipelined_requests_are_answered_in_order,
+                m17_exact_beats_prefix_and_longer_beats_shorter,
+                m17_each_folder_has_its_realm,
+                m08_a_file_needs_read,
+                r17_files_are_hardened,
+                r11_pages_elsewhere_do_not_fetch_files,
+                e22_a_browser_without_a_session_is_sent_to_the_login,
+                e22_an_anonymous_browser_may_log_in,
+                b01_a_ticket_reads_a_file,
+                e16_files_change_without_a_reload,
+                e18_a_file_during_a_shutdown_is_503,
+                m18_folders_that_cannot_be_served_do_not_load,
             ],
             drain: [
                 e18_open_sockets_are_told,

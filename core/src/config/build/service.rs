@@ -36,10 +36,11 @@ impl Builder<'_, '_> {
             "echo" => ServiceKind::Echo,
             "broadcast" => ServiceKind::Broadcast,
             "points" => ServiceKind::Points,
+            "directory" => ServiceKind::Directory,
             _ => return None,
         };
         let (accept, endpoints) = match kind {
-            ServiceKind::Echo | ServiceKind::Broadcast => {
+            ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Directory => {
                 let entries = view.list("accept")?;
                 (entries.iter().filter_map(accept).collect(), BTreeMap::new())
             }
@@ -52,7 +53,11 @@ impl Builder<'_, '_> {
             endpoints,
             mailbox_bytes: match kind {
                 ServiceKind::Broadcast => view.size("mailboxBytes")?,
-                ServiceKind::Echo | ServiceKind::Points => 0,
+                ServiceKind::Echo | ServiceKind::Points | ServiceKind::Directory => 0,
+            },
+            directory: match kind {
+                ServiceKind::Directory => Some(view.file("directory")?),
+                ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Points => None,
             },
             access: access?,
             enabled: view.boolean("enabled"),

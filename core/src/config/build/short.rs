@@ -144,6 +144,7 @@ fn own_service(server: &View<'_>, id: &str) -> Service {
         accept,
         endpoints,
         mailbox_bytes: 0,
+        directory: None,
         access: Access::Realms(vec![id.to_owned()]),
         enabled: true,
         carriers: None,

@@ -317,8 +317,11 @@ static SERVICE: Tagged = Tagged {
         Variant {
             name: "directory",
             doc: "Serves files",
-            rows: &[ACCEPT, later("directory", "The folder")],
-            state: State::Later,
+            rows: &[
+                ACCEPT,
+                row("directory", Kind::File, "The folder whose files are served").required(),
+            ],
+            state: State::Built,
         },
     ],
 };

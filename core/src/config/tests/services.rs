@@ -35,3 +35,19 @@ fn m18_only_a_broadcast_has_mailboxes() {
         "only type \"broadcast\" has this member",
     );
 }
+
+#[test]
+fn m18_a_directory_names_its_folder_beside_the_configuration() {
+    let site = json!({"type": "directory", "accept": "/", "public": true, "directory": "site"});
+    let config = accepted(&[("/services/site", site)]);
+    let folder = config.services["site"].directory.as_ref().unwrap();
+    assert_eq!(folder.path, Path::new("/etc/countersign/site"));
+    // It is no file that is read.
+    assert!(config.file_refs().all(|file| file.path != folder.path));
+    refuses(
+        "/services/echo/directory",
+        json!("site"),
+        "services.echo.directory",
+        "only type \"directory\" has this member",
+    );
+}
