@@ -35,6 +35,10 @@ pub enum Label {
     Ticket,
     /// What a ticket is looked up by.
     TicketKey,
+    /// The id of an open socket.
+    Socket,
+    /// What a socket's id is looked up by.
+    SocketKey,
     /// The cookie of a login page.
     CsrfCookie,
     /// The field of a login page that belongs to its cookie.
@@ -61,6 +65,8 @@ impl Label {
             Self::SessionKey => b"session-key\0",
             Self::Ticket => b"ticket\0",
             Self::TicketKey => b"ticket-key\0",
+            Self::Socket => b"socket\0",
+            Self::SocketKey => b"socket-key\0",
             Self::CsrfCookie => b"csrf-cookie\0",
             Self::CsrfField => b"csrf-field\0",
             Self::DigestNonce => b"digest-nonce\0",

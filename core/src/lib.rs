@@ -19,7 +19,7 @@
 //! | `hub` | what connections leave for each other: data points |
 //! | [`auth`] | credentials: carriers, login chain, tokens, passwords, challenges |
 //! | `authz` | what a client may do: access control lists |
-//! | `exchange` | conversations with verifiers elsewhere: one file per protocol |
+//! | [`exchange`] | conversations with verifiers elsewhere: one file per protocol |
 //! | `ws` | tungstenite over a stream in memory, frame headers |
 //! | [`note`] | what is told to the operator |
 //! | [`config`] | the configuration file, with a place for every error |
@@ -32,6 +32,7 @@ pub mod auth;
 pub mod config;
 pub mod connection;
 pub mod entropy;
+pub mod exchange;
 pub mod gateway;
 pub mod http;
 pub mod job;
@@ -49,7 +50,6 @@ mod authz;
 mod bell;
 mod budget;
 mod buffer;
-mod exchange;
 mod hub;
 mod legs;
 mod proxy_protocol;

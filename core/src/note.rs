@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::ConfigErrors;
 use crate::reason::Reason;
+use crate::time::UnixTime;
 use crate::trace::Trace;
 
 /// The id of one request, the same in its `decision` and its `closed` line.
@@ -55,11 +56,28 @@ pub enum Note {
     Panicked,
     /// Shutting down: open sockets get Close 1001.
     Draining,
+    /// Somebody or something was revoked, or a revocation was lifted.
+    Revocation(Box<Revocation>),
     /// Something that the operator should know or change.
     Warning {
         /// What, and what to do about it.
         message: String,
     },
+}
+
+/// One revocation, as a line of the file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Whose credentials are revoked.
+    pub subject: Option<String>,
+    /// Which token is, if it is a single one.
+    pub jti: Option<String>,
+    /// The only issuer that it is about.
+    pub issuer: Option<String>,
+    /// The only realm that it is about.
+    pub realm: Option<String>,
+    /// Until when; that it was posted, if it was lifted.
+    pub until: UnixTime,
 }
 
 /// One answered request.

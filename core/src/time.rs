@@ -125,6 +125,16 @@ impl Deadline {
         }
     }
 
+    /// Returns what is due as soon as one of both is. Neither clock alone says which is the nearer one:
+    /// the wall clock may have been set between the two.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            at: self.at.min(other.at),
+            unix: self.unix.min(other.unix),
+        }
+    }
+
     /// Says whether either clock has reached the deadline.
     pub fn is_due(self, now: Now) -> bool {
         now.at >= self.at || now.unix >= self.unix
@@ -152,6 +162,17 @@ mod tests {
         let deadline = Deadline::at_unix(UnixTime::from_secs(1_060), now(0, 1_000));
         assert!(!deadline.is_due(now(59, 500)));
         assert!(deadline.is_due(now(60, 500)));
+    }
+
+    #[test]
+    fn r14_two_deadlines_are_due_when_one_is_whenever_the_wall_clock_was_set() {
+        let before = Deadline::after(Duration::from_secs(60), now(0, 1_000));
+        let behind = Deadline::after(Duration::from_secs(90), now(0, 500));
+        let both = before.or(behind);
+        for (at, unix) in [(59, 559), (60, 560), (59, 590), (89, 400), (90, 400), (1, 1_060)] {
+            let now = now(at, unix);
+            assert_eq!(both.is_due(now), before.is_due(now) || behind.is_due(now));
+        }
     }
 
     #[test]

@@ -71,9 +71,17 @@ fn load(config: &Path, queue: &LogQueue) -> Option<Arc<Gateway>> {
         .ok()
 }
 
-/// Reports everything that is wrong with a configuration.
+/// Reports everything that is wrong with a configuration, and what may be better.
 fn check(config: &Path, queue: &LogQueue) -> u8 {
-    load(config, queue).map_or(EXIT_CONFIG, |_| EXIT_OK)
+    let Some(gateway) = load(config, queue) else {
+        return EXIT_CONFIG;
+    };
+    let now = Clock::start().now();
+    for warning in gateway.take_warnings() {
+        queue.push(&warning, now);
+    }
+    let _ = io::stderr().write_all(&queue.take(now));
+    EXIT_OK
 }
 
 /// Prints what becomes of the request head on standard input.

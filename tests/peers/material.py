@@ -103,6 +103,8 @@ class Material:
     def __init__(self, folder, program):
         self.folder = pathlib.Path(folder)
         self.authority = self.folder / "ca.pem"
+        # Another authority, which vouches for nobody here.
+        self.stranger = self.folder / "stranger.pem"
         self.config = self.folder / "edge.json"
         # Loopback has 16 million addresses: nobody else is likely to be at this one.
         self.elsewhere = f"127.{random.randint(64, 127)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
@@ -129,6 +131,7 @@ class Material:
         """A certificate with the life and the names that Mozilla's guideline asks for, and its authority."""
         self._certify(self.authority, "/CN=countersign peers",
                       ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"])
+        self._certify(self.stranger, "/CN=a stranger", ["basicConstraints=critical,CA:TRUE"])
         leaf = self.folder / "leaf.pem"
         self._certify(leaf, "/CN=localhost",
                       ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature",

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Lets programs by other people meet countersign: curl, aiohttp, the WebSocket libraries of Python and Node,
-Chromium, HAProxy, Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code 1 if one failed.
+Chromium, HAProxy, OpenLDAP's slapd, Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code
+1 if one failed.
 
     tests/peers/install            # once: the peers, below target/peers
     tests/peers/run.py             # both programs of target/release
@@ -23,6 +24,7 @@ import chromium
 import curl
 import demo
 import haproxy
+import ldap
 import page
 import suites
 from material import PASSWORD, Material
@@ -79,6 +81,7 @@ def meet(report, path, tools):
                 "aiohttp": lambda: aiohttp_digest.checks(report, running, material),
                 "haproxy": lambda: haproxy.checks(report, running, material),
                 "chromium": lambda: chromium.checks(report, running, material),
+                "ldap": lambda: ldap.checks(report, path, material),
                 "autobahn": lambda: suites.autobahn_checks(report, tools, running, material),
                 "sslyze": lambda: suites.sslyze_checks(report, tools, running, material),
             }.items():

@@ -2,6 +2,7 @@
 //! replays their seeds; the targets themselves are shims.
 
 mod carriers;
+mod replies;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -12,12 +13,14 @@ use countersign_core::auth::jwk::KeySet;
 use countersign_core::auth::jwt::{Rules, Token, verify};
 use countersign_core::auth::nonce::Issue;
 use countersign_core::entropy::{Entropy, Seed};
+use countersign_core::exchange::ldap::{Rehearsal, Scenery, Verdict};
 use countersign_core::gateway::Gateway;
 use countersign_core::http::credentials::{Authorization, Rest};
 use countersign_core::http::{HeadLimits, HeadScanner, Scan};
 use countersign_core::leg::Break;
 
 pub use carriers::{cookies, query, subprotocols};
+pub use replies::http_reply;
 
 use crate::client::Response;
 use crate::keys;
@@ -114,6 +117,47 @@ pub fn jwt(data: &[u8]) {
             );
             assert!(verified.subject.as_deref() != Some(""), "an empty subject passes");
         }
+    }
+}
+
+/// The most that a login keeps of what a directory has said: a message that is not whole yet, and the
+/// entry and the groups that were found.
+const KEPT_OF_A_DIRECTORY: usize = 600 * 1024;
+
+/// A directory that says anything. The first byte is what it is asked for, then there are pieces, each
+/// behind its length in two bytes. The user's password goes nowhere but into the bind as an entry.
+pub fn ldap(data: &[u8]) {
+    let (&scenery, mut rest) = data.split_first().unwrap_or((&0, data));
+    let mut rehearsal = Rehearsal::new(Scenery {
+        start_tls: scenery & 1 != 0,
+        account: scenery & 2 != 0,
+        groups: scenery & 4 != 0,
+    })
+    .expect("the scenery is right");
+    let mut asked = rehearsal.asked();
+    let mut outcome = None;
+    while let Some((length, after)) = rest.split_at_checked(2) {
+        let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+        let (piece, after) = after.split_at(length.min(after.len()));
+        rest = after;
+        let said = rehearsal.say(piece);
+        asked.extend(rehearsal.asked());
+        assert!(rehearsal.held() <= KEPT_OF_A_DIRECTORY, "too much is kept");
+        assert!(said.is_none() || outcome.is_none(), "two outcomes");
+        outcome = outcome.or(said);
+    }
+    let password = Rehearsal::PASSWORD.as_bytes();
+    let binds = asked.windows(password.len()).filter(|window| *window == password);
+    let binds = binds.count();
+    match outcome {
+        Some(Ok(Verdict::Good(user))) => {
+            assert!(!user.dn.is_empty() && !user.name.is_empty(), "nobody was found");
+            assert!(user.groups.iter().all(|group| !group.contains(char::is_control)));
+            assert_eq!(binds, 1, "somebody else's bind was taken for the user's");
+        }
+        Some(Ok(Verdict::WrongPassword)) => assert_eq!(binds, 1, "a verdict without a bind"),
+        Some(Ok(Verdict::UnknownUser | Verdict::Ambiguous)) => assert_eq!(binds, 0, "bound as nobody"),
+        Some(Err(_)) | None => assert!(binds <= 1, "the password was said twice"),
     }
 }
 

@@ -55,11 +55,21 @@ impl Solo {
     /// # Panics
     /// If there is no room for it.
     pub fn at(gateway: &Arc<Gateway>, now: Now) -> Self {
+        Self::to(gateway, 0, now)
+    }
+
+    /// The same, to the server with the index `server`.
+    ///
+    /// # Panics
+    /// If there is no room for it.
+    pub fn to(gateway: &Arc<Gateway>, server: usize, now: Now) -> Self {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let admission = gateway.admit(0, address, now).expect("there is room for one");
+        let admission = gateway
+            .admit(server, address, now)
+            .expect("there is room for one");
         let (remote, local) = (SocketAddr::new(address, 50_000), SocketAddr::new(address, PORT));
         let peer = Peer {
-            server: 0,
+            server,
             remote,
             local,
         };

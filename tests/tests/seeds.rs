@@ -59,6 +59,16 @@ fn jwt() {
 }
 
 #[test]
+fn ldap() {
+    replay("ldap", fuzz::ldap, 500);
+}
+
+#[test]
+fn http_reply() {
+    replay("http_reply", fuzz::http_reply, 500);
+}
+
+#[test]
 fn cookies() {
     replay("cookies", fuzz::cookies, 100);
 }

@@ -1,93 +1,354 @@
-//! What a grant rests on: the lines of the files that it was decided by. A session and a ticket are
-//! used long after their login; what they grant must not outlive the user, the password or the group.
+//! What a grant rests on. A socket, a session and a ticket live longer than the check that made them;
+//! what they grant must not outlive the user, the password, the group, the key or the claim, so the
+//! same credential is judged again whenever the rules change.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 use ring::digest::{Context, SHA256};
+use serde_json::{Map, Value};
 
-use super::grant::Grant;
+use super::chain::{Chain, ChainVerdict, Outcome};
+use super::grant::{Grant, Identity};
+use super::introspection::Introspected;
+use super::login::{By, Passed, commit};
+use super::present::Credential;
 use super::realm::{Module, Realm, UsersModule};
 use crate::config::DigestAlgorithm;
+use crate::exchange::ldap::User;
+use crate::reason::Reason;
+use crate::time::{Now, UnixTime};
 
-/// What a grant rests on.
+/// What a grant rests on: one factor for each realm that was passed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Basis {
+pub(crate) struct Basis(Vec<Arc<Factor>>);
+
+/// What authorities elsewhere have answered about a credential, by their identities.
+type Answers = Vec<([u8; 32], Answered)>;
+
+/// One such answer.
+enum Answered {
+    /// What an issuer says about its token.
+    Token(Introspected),
+    /// Who a directory says it is.
+    Entry(User),
+}
+
+/// One realm that was passed, and by what.
+pub(crate) struct Factor {
     /// The realm as it was. It keeps no memory of a realm that was replaced.
     realm: Weak<Realm>,
-    users: Vec<UserBasis>,
-    /// Something else than a user's line counted, which cannot be looked at again.
-    beyond: bool,
+    name: Arc<str>,
+    /// What it granted when it was passed.
+    grant: Grant,
+    token_ids: Vec<String>,
+    evidence: Evidence,
 }
 
-/// A line of a password file, and the groups that the user was in.
-#[derive(Clone)]
-struct UserBasis {
-    module: usize,
-    user: String,
-    line: Vec<u8>,
-    roles: Vec<String>,
-}
-
-impl fmt::Debug for UserBasis {
+impl fmt::Debug for Factor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserBasis")
-            .field("module", &self.module)
+        f.debug_struct("Factor")
+            .field("realm", &self.name)
             .finish_non_exhaustive()
     }
 }
 
-impl Basis {
-    /// Nothing yet, in `realm`.
-    pub(crate) fn of(realm: &Arc<Realm>) -> Self {
+/// What a credential leaves behind to be judged again by. A password is not kept: the line of the
+/// file that it fitted is proof enough. A token is, since only it can be held against other keys; it
+/// is at most as large as a request head, and shared by everything that it opened.
+enum Evidence {
+    /// Nobody had to prove anything.
+    Anonymous,
+    /// A credential.
+    Login {
+        shape: Shape,
+        lines: Vec<Line>,
+        /// What carries its own signature.
+        signed: Option<Credential>,
+        /// What others have answered about it, by whom: nobody is asked again while rules change.
+        answers: Answers,
+        /// When it was judged: a wall clock that stepped back since makes no token unripe.
+        judged: UnixTime,
+    },
+}
+
+/// Which modules a credential is for.
+#[derive(Clone, Copy)]
+enum Shape {
+    Basic,
+    Digest,
+    Token,
+}
+
+/// A line of a password file that a login fitted.
+struct Line {
+    user: String,
+    print: Vec<u8>,
+}
+
+/// Collects the evidence of one login, module by module.
+pub(super) struct Trail {
+    lines: Vec<Line>,
+    signed: bool,
+    answers: Answers,
+    pub(super) token_ids: Vec<String>,
+}
+
+impl Trail {
+    pub(super) const fn new() -> Self {
         Self {
-            realm: Arc::downgrade(realm),
-            ..Self::default()
+            lines: Vec::new(),
+            signed: false,
+            answers: Vec::new(),
+            token_ids: Vec::new(),
         }
     }
 
-    /// Adds the line of `user` in the files of the module with the index `module`.
-    pub(crate) fn add_user(&mut self, module: usize, users: &UsersModule, user: &str, roles: Vec<String>) {
-        match fingerprint(users, user) {
-            Some(line) => self.users.push(UserBasis {
-                module,
+    /// Adds the line of `user` in the files of a module.
+    pub(super) fn add_user(&mut self, users: &UsersModule, user: &str) {
+        if let Some(print) = fingerprint(users, user) {
+            self.lines.push(Line {
                 user: user.to_owned(),
-                line,
-                roles,
-            }),
-            None => self.beyond = true,
+                print,
+            });
         }
     }
 
-    /// Adds what can only be judged with the credential at hand: a token.
-    pub(crate) const fn add_credential(&mut self) {
-        self.beyond = true;
+    /// Adds what the issuer with the identity `id` has answered.
+    pub(super) fn add_answer(&mut self, id: [u8; 32], claims: Map<String, Value>) {
+        let answer = Introspected::Active(Arc::new(claims));
+        self.answers.push((id, Answered::Token(answer)));
     }
 
-    /// Returns what `grant` is worth under the rules of `realm`: itself as long as they are the same,
-    /// with the groups of now if they were reloaded. `None` if the user left, if the password is
-    /// another one, or if that cannot be known any more.
-    pub(crate) fn renew(&self, realm: &Arc<Realm>, grant: &Grant) -> Option<Grant> {
-        if Weak::ptr_eq(&self.realm, &Arc::downgrade(realm)) {
-            return Some(grant.clone());
-        }
-        if self.beyond || self.users.is_empty() {
-            return None;
-        }
-        let mut renewed = grant.clone();
-        for role in self.users.iter().flat_map(|basis| &basis.roles) {
-            renewed.roles.remove(role);
-        }
-        for basis in &self.users {
-            let Some((_, Module::Users(users))) = realm.modules.get(basis.module) else {
-                return None;
-            };
-            if fingerprint(users, &basis.user)? != basis.line {
-                return None;
+    /// Adds whom the directory with the identity `id` has found.
+    pub(super) fn add_entry(&mut self, id: [u8; 32], user: User) {
+        self.answers.push((id, Answered::Entry(user)));
+    }
+
+    /// Adds a credential that carries its own signature.
+    pub(super) const fn add_signed(&mut self) {
+        self.signed = true;
+    }
+
+    /// Returns what `grant` rests on.
+    pub(super) fn basis(self, realm: &Arc<Realm>, grant: Grant, credential: &Credential, now: Now) -> Basis {
+        let shape = match credential {
+            Credential::Basic { .. } => Shape::Basic,
+            Credential::Digest(_) => Shape::Digest,
+            Credential::Token(_) | Credential::Pass(_) => Shape::Token,
+        };
+        Basis(vec![Arc::new(Factor {
+            realm: Arc::downgrade(realm),
+            name: Arc::clone(&realm.name),
+            grant,
+            token_ids: self.token_ids,
+            evidence: Evidence::Login {
+                shape,
+                lines: self.lines,
+                signed: self.signed.then(|| credential.clone()),
+                answers: self.answers,
+                judged: now.unix,
+            },
+        })])
+    }
+}
+
+impl Basis {
+    /// What lets a client in without a credential.
+    pub(crate) fn anonymous(realm: &Arc<Realm>, grant: Grant) -> Self {
+        Self(vec![Arc::new(Factor {
+            realm: Arc::downgrade(realm),
+            name: Arc::clone(&realm.name),
+            grant,
+            token_ids: Vec::new(),
+            evidence: Evidence::Anonymous,
+        })])
+    }
+
+    /// Adds what a further factor rests on.
+    #[must_use]
+    pub(crate) fn join(mut self, next: Self) -> Self {
+        self.0.extend(next.0);
+        self
+    }
+
+    /// Puts what `renewed` rests on in the place of what the same realms were passed by.
+    #[must_use]
+    pub(crate) fn replace(mut self, renewed: &Self) -> Self {
+        for factor in &mut self.0 {
+            if let Some(new) = renewed.0.iter().find(|new| new.name == factor.name) {
+                *factor = Arc::clone(new);
             }
-            renewed.roles.extend(users.roles_of(&basis.user));
         }
-        Some(renewed)
+        self
+    }
+
+    /// Returns who passed which realm.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = (Arc<str>, Option<Identity>)> {
+        let client = |factor: &Arc<Factor>| (Arc::clone(&factor.name), factor.grant.identity.clone());
+        self.0.iter().map(client)
+    }
+
+    /// Returns every factor's identity.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = &Identity> {
+        self.0.iter().filter_map(|factor| factor.grant.identity.as_ref())
+    }
+
+    /// Returns the `jti` of every token, with whose it is.
+    pub(crate) fn token_ids(&self) -> impl Iterator<Item = (&str, Option<&Identity>)> {
+        self.0.iter().flat_map(|factor| {
+            let identity = factor.grant.identity.as_ref();
+            factor.token_ids.iter().map(move |id| (id.as_str(), identity))
+        })
+    }
+
+    /// Returns what `grant` is worth where all of `realms` have to be passed: itself as long as they
+    /// are the same, and what the same credentials are granted now if they were reloaded. It never
+    /// ends later than it would have.
+    ///
+    /// # Errors
+    /// Why the credentials are not good any more; `no_credential` if a realm was never passed.
+    pub(crate) fn renew<'r>(
+        &self,
+        realms: impl IntoIterator<Item = &'r Arc<Realm>>,
+        grant: &Grant,
+        now: Now,
+    ) -> Result<Grant, Reason> {
+        let mut wanted = Vec::new();
+        for realm in realms {
+            let factor = self.0.iter().find(|factor| factor.name == realm.name);
+            wanted.push((realm, factor.ok_or(Reason::NoCredential)?));
+        }
+        let mut renewed: Option<Grant> = None;
+        for (realm, factor) in wanted {
+            let next = factor.renew(realm, now)?;
+            if next.subject() != grant.subject() {
+                return Err(Reason::UnknownUser);
+            }
+            renewed = Some(match renewed {
+                None => next,
+                Some(before) => before.join(next),
+            });
+        }
+        Ok(renewed.unwrap_or_else(|| grant.clone()))
+    }
+}
+
+impl Factor {
+    /// Returns what the same credential is granted by `realm`.
+    fn renew(&self, realm: &Arc<Realm>, now: Now) -> Result<Grant, Reason> {
+        if Weak::ptr_eq(&self.realm, &Arc::downgrade(realm)) {
+            return Ok(self.grant.clone());
+        }
+        let mut grant = self.judge(realm, now)?;
+        if let Some(before) = self.grant.expires {
+            grant.ends_by(before);
+        }
+        Ok(grant)
+    }
+
+    /// Asks the modules of `realm` about the same credential once more.
+    fn judge(&self, realm: &Arc<Realm>, now: Now) -> Result<Grant, Reason> {
+        let (shape, lines, signed, answers, judged) = match &self.evidence {
+            Evidence::Anonymous => return realm.anonymous_grant().ok_or(Reason::NoCredential),
+            Evidence::Login {
+                shape,
+                lines,
+                signed,
+                answers,
+                judged,
+            } => (*shape, lines, signed, answers, *judged),
+        };
+        let ripe = Now {
+            unix: now.unix.max(judged),
+            ..now
+        };
+        let (mut chain, mut passed) = (Chain::new(), Vec::new());
+        for (index, (flag, module)) in realm.modules.iter().enumerate() {
+            if chain.has_ended() {
+                break;
+            }
+            let outcome = match again(module, shape, lines, signed.as_ref(), answers, ripe) {
+                Ok(by) => {
+                    passed.push(Passed { module: index, by });
+                    Outcome::Success
+                }
+                Err(outcome) => outcome,
+            };
+            chain.record(*flag, outcome);
+        }
+        match chain.verdict() {
+            ChainVerdict::Pass => Ok(commit(realm, passed, now).0),
+            ChainVerdict::Fail(reason) => Err(reason.unwrap_or(Reason::UnknownUser)),
+            ChainVerdict::Unavailable => Err(Reason::Unavailable),
+        }
+    }
+}
+
+/// What one module says to a credential that passed once.
+fn again(
+    module: &Module,
+    shape: Shape,
+    lines: &[Line],
+    signed: Option<&Credential>,
+    answers: &Answers,
+    now: Now,
+) -> Result<By, Outcome> {
+    let by_line = |users: &UsersModule, asked: bool| {
+        if !asked {
+            return Err(Outcome::Ignored(None));
+        }
+        let fits = |line: &&Line| fingerprint(users, &line.user).as_ref() == Some(&line.print);
+        let line = lines.iter().find(fits);
+        let line = line.ok_or(Outcome::Failure(Reason::UnknownUser))?;
+        Ok(By::Password {
+            user: line.user.clone(),
+        })
+    };
+    let answered = |authority: &[u8; 32]| {
+        let answer = answers.iter().find(|(id, _)| id == authority);
+        answer.map(|(_, answer)| answer)
+    };
+    match (module, shape) {
+        (Module::Users(users), Shape::Basic) => by_line(users, users.passwords.is_some()),
+        (Module::Users(users), Shape::Digest) => by_line(users, users.digests.is_some()),
+        (Module::Jwt(jwt), Shape::Token) => match signed {
+            Some(Credential::Token(text)) => {
+                let verified = jwt.judge_again(text.expose(), now)?;
+                Ok(By::Token(Box::new(verified)))
+            }
+            Some(Credential::Basic { .. } | Credential::Digest(_) | Credential::Pass(_)) | None => {
+                Err(Outcome::Failure(Reason::UnknownKey))
+            }
+        },
+        (Module::Ephemeral(ephemeral), Shape::Basic) => match signed {
+            Some(Credential::Basic { user, password }) => ephemeral
+                .judge(user, password.expose(), now.unix)
+                .map(By::Ephemeral)
+                .map_err(Outcome::Failure),
+            Some(Credential::Token(_) | Credential::Digest(_) | Credential::Pass(_)) | None => {
+                Err(Outcome::Failure(Reason::BadPassword))
+            }
+        },
+        (Module::Introspection(module), Shape::Token) => match signed {
+            Some(Credential::Token(text)) if module.ignores(text.expose()) => Err(Outcome::Ignored(None)),
+            Some(_) | None => {
+                let Some(Answered::Token(answer)) = answered(module.authority()) else {
+                    return Err(Outcome::Failure(Reason::UnknownKey));
+                };
+                let verified = module.judge(answer, now.unix).map_err(Outcome::Failure)?;
+                Ok(By::Token(Box::new(verified)))
+            }
+        },
+        (Module::Ldap(directory), Shape::Basic) => match answered(directory.authority()) {
+            Some(Answered::Entry(user)) => Ok(By::Directory(user.clone())),
+            Some(Answered::Token(_)) | None => Err(Outcome::Failure(Reason::UnknownUser)),
+        },
+        (Module::Users(_), Shape::Token)
+        | (Module::Jwt(_) | Module::Introspection(_), Shape::Basic | Shape::Digest)
+        | (Module::Ephemeral(_) | Module::Ldap(_), Shape::Digest | Shape::Token) => {
+            Err(Outcome::Ignored(None))
+        }
     }
 }
 

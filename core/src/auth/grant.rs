@@ -68,12 +68,15 @@ impl Grant {
     pub fn join(mut self, next: Self) -> Self {
         self.roles.extend(next.roles);
         self.scopes.extend(next.scopes);
-        self.expires = match (self.expires, next.expires) {
-            (Some(one), Some(two)) if two.unix < one.unix => Some(two),
-            (Some(one), Some(_) | None) => Some(one),
-            (None, other) => other,
-        };
+        if let Some(end) = next.expires {
+            self.ends_by(end);
+        }
         self
+    }
+
+    /// Lets the grant end at `deadline`, or earlier if it does already.
+    pub(crate) fn ends_by(&mut self, deadline: Deadline) {
+        self.expires = Some(self.expires.map_or(deadline, |other| other.or(deadline)));
     }
 
     /// Says whether nobody was authenticated.

@@ -30,6 +30,7 @@ pub(crate) const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Who judges opaque tokens, and what an answer has to say.
 pub(crate) struct Introspection {
     id: [u8; 32],
+    authority: [u8; 32],
     callee: Callee,
     /// `Authorization` of the question.
     authorization: Secret<String>,
@@ -79,14 +80,20 @@ impl Introspection {
         pair.push(':');
         pair.push_str(&Zeroizing::new(form_encoded(secret)));
         let authorization = Secret::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
-        let mut id = Context::new(&SHA256);
-        id.update(format!("{}\n", callee.url).as_bytes());
-        id.update(authorization.expose().as_bytes());
-        id.update(trusted);
-        let mut digest = [0; 32];
-        digest.copy_from_slice(id.finish().as_ref());
+        let url = callee.url.to_string();
+        let hash = |parts: &[&[u8]]| {
+            let mut context = Context::new(&SHA256);
+            for part in parts {
+                context.update(&(part.len() as u64).to_be_bytes());
+                context.update(part);
+            }
+            let mut hash = [0; 32];
+            hash.copy_from_slice(context.finish().as_ref());
+            hash
+        };
         Self {
-            id: digest,
+            id: hash(&[url.as_bytes(), authorization.expose().as_bytes(), trusted]),
+            authority: hash(&[url.as_bytes(), client_id.as_bytes()]),
             callee,
             authorization,
             settings,
@@ -96,6 +103,11 @@ impl Introspection {
     /// Returns what tells it from others.
     pub(crate) const fn id(&self) -> &[u8; 32] {
         &self.id
+    }
+
+    /// Returns what tells who answers from others, whatever the way there and our own secret are.
+    pub(crate) const fn authority(&self) -> &[u8; 32] {
+        &self.authority
     }
 
     pub(crate) const fn settings(&self) -> &Settings {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
-use super::basis::Basis;
+use super::basis::{Basis, Trail};
 use super::chain::{Chain, ChainVerdict, Outcome};
 use super::ephemeral;
 use super::grant::{Authority, EVERYONE, Grant, Identity};
@@ -20,6 +20,7 @@ use super::realm::{Module, Realm, UsersModule};
 use super::verdicts::{Key, Kind, PASSWORD_TTL, Verdict, Verdicts};
 use crate::entropy::Entropy;
 use crate::exchange::Fault;
+use crate::exchange::ldap::{self, Directory};
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::{Deadline, Now};
@@ -50,15 +51,17 @@ impl fmt::Debug for Login {
 }
 
 /// What a successful module brings in when the chain commits.
-struct Passed {
-    module: usize,
-    by: By,
+pub(super) struct Passed {
+    pub(super) module: usize,
+    pub(super) by: By,
 }
 
-enum By {
+/// By what a module was passed.
+pub(super) enum By {
     Password { user: String },
     Token(Box<Verified>),
     Ephemeral(ephemeral::Verified),
+    Directory(ldap::User),
 }
 
 /// A password to compare, away from the IO path.
@@ -127,7 +130,7 @@ impl Login {
     /// A login with `credential` at `realm`.
     pub(crate) fn new(realm: Arc<Realm>, credential: Credential) -> Self {
         Self {
-            basis: Basis::of(&realm),
+            basis: Basis::default(),
             realm,
             credential,
             next: 0,
@@ -198,6 +201,24 @@ impl Login {
                         Judged::Ask(question) => return Progress::Ask(question),
                     }
                 }
+                (Module::Ldap(directory), Credential::Basic { user, password }) => {
+                    match ask_directory(directory, heard.take(), user, password) {
+                        Ok(ldap::Verdict::Good(user)) => {
+                            self.passed.push(Passed {
+                                module: self.next,
+                                by: By::Directory(user),
+                            });
+                            Outcome::Success
+                        }
+                        // Two with one name are nobody: whose password would count?
+                        Ok(ldap::Verdict::UnknownUser | ldap::Verdict::Ambiguous) => {
+                            Outcome::Failure(Reason::UnknownUser)
+                        }
+                        Ok(ldap::Verdict::WrongPassword) => Outcome::Failure(Reason::BadPassword),
+                        Err(Some(question)) => return Progress::Ask(question),
+                        Err(None) => Outcome::Unavailable,
+                    }
+                }
                 (Module::Ephemeral(ephemeral), Credential::Basic { user, password }) => {
                     match ephemeral.judge(user, password.expose(), means.now.unix) {
                         Ok(verified) => {
@@ -215,7 +236,7 @@ impl Login {
                     Module::Jwt(_) | Module::Introspection(_),
                     Credential::Basic { .. } | Credential::Digest(_),
                 )
-                | (Module::Ephemeral(_), Credential::Digest(_) | Credential::Token(_))
+                | (Module::Ldap(_) | Module::Ephemeral(_), Credential::Digest(_) | Credential::Token(_))
                 | (_, Credential::Pass(_)) => Outcome::Ignored(None),
             };
             self.chain.record(*flag, outcome);
@@ -290,51 +311,9 @@ impl Login {
 
     /// Commits every successful module: only now do principal and roles appear.
     fn commit(&mut self, now: Now) -> Grant {
-        let mut grant = Grant {
-            roles: BTreeSet::from([EVERYONE.to_owned()]),
-            claims: Map::new(),
-            ..Grant::default()
-        };
-        for Passed { module, by } in self.passed.drain(..) {
-            let (authority, subject) = match by {
-                By::Password { user } => {
-                    if let Some((_, Module::Users(users))) = self.realm.modules.get(module) {
-                        let roles = users.roles_of(&user);
-                        grant.roles.extend(roles.iter().cloned());
-                        self.basis.add_user(module, users, &user, roles);
-                    }
-                    (Authority::Module(module), Some(user))
-                }
-                By::Token(verified) => {
-                    let verified = *verified;
-                    self.basis.add_credential();
-                    grant.roles.extend(verified.roles);
-                    grant.scopes.extend(verified.scopes);
-                    if grant.claims.is_empty() {
-                        grant.claims = verified.claims;
-                    }
-                    if let Some(expires) = verified.expires {
-                        ends_by(&mut grant, Deadline::at_unix(expires, now));
-                    }
-                    let authority = verified
-                        .issuer
-                        .map_or(Authority::Module(module), Authority::Issuer);
-                    (authority, verified.subject)
-                }
-                By::Ephemeral(verified) => {
-                    self.basis.add_credential();
-                    ends_by(&mut grant, Deadline::at_unix(verified.expires, now));
-                    (Authority::Module(module), Some(verified.subject))
-                }
-            };
-            if grant.identity.is_none() {
-                grant.identity = Some(Identity {
-                    realm: Arc::clone(&self.realm.name),
-                    authority,
-                    subject,
-                });
-            }
-        }
+        let passed = std::mem::take(&mut self.passed);
+        let (grant, trail) = commit(&self.realm, passed, now);
+        self.basis = trail.basis(&self.realm, grant.clone(), &self.credential, now);
         grant
     }
 }
@@ -345,12 +324,88 @@ fn password_key(entropy: &Entropy, hash: &StoredHash, user: &str, password: &Sec
     Key::new(entropy, Kind::Password, &hash.fingerprint(), &credential)
 }
 
-/// Lets the grant end at `deadline`, or earlier if it does already.
-fn ends_by(grant: &mut Grant, deadline: Deadline) {
-    grant.expires = Some(match grant.expires {
-        Some(other) if other.unix <= deadline.unix => other,
-        Some(_) | None => deadline,
-    });
+/// Returns what the modules that were passed grant together, and what that rests on.
+pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Trail) {
+    let mut trail = Trail::new();
+    let mut grant = Grant {
+        roles: BTreeSet::from([EVERYONE.to_owned()]),
+        claims: Map::new(),
+        ..Grant::default()
+    };
+    for Passed { module, by } in passed {
+        let (authority, subject) = match by {
+            By::Password { user } => {
+                if let Some((_, Module::Users(users))) = realm.modules.get(module) {
+                    grant.roles.extend(users.roles_of(&user));
+                    trail.add_user(users, &user);
+                }
+                (Authority::Module(module), Some(user))
+            }
+            By::Token(verified) => {
+                let verified = *verified;
+                trail.add_signed();
+                if let Some((_, Module::Introspection(introspection))) = realm.modules.get(module) {
+                    trail.add_answer(*introspection.authority(), verified.claims.clone());
+                }
+                trail.token_ids.extend(verified.jti);
+                grant.roles.extend(verified.roles);
+                grant.scopes.extend(verified.scopes);
+                if grant.claims.is_empty() {
+                    grant.claims = verified.claims;
+                }
+                if let Some(expires) = verified.expires {
+                    grant.ends_by(Deadline::at_unix(expires, now));
+                }
+                let authority = verified
+                    .issuer
+                    .map_or(Authority::Module(module), Authority::Issuer);
+                (authority, verified.subject)
+            }
+            By::Directory(user) => {
+                let roles = user.groups.iter().filter(|role| !is_reserved_role(role));
+                grant.roles.extend(roles.cloned());
+                let name = user.name.clone();
+                if let Some((_, Module::Ldap(directory))) = realm.modules.get(module) {
+                    trail.add_entry(*directory.authority(), user);
+                }
+                (Authority::Module(module), Some(name))
+            }
+            By::Ephemeral(verified) => {
+                trail.add_signed();
+                grant.ends_by(Deadline::at_unix(verified.expires, now));
+                (Authority::Module(module), Some(verified.subject))
+            }
+        };
+        if grant.identity.is_none() {
+            grant.identity = Some(Identity {
+                realm: Arc::clone(&realm.name),
+                authority,
+                subject,
+            });
+        }
+    }
+    (grant, trail)
+}
+
+/// Returns what `directory` says, or what it has to be asked; nothing if it could not be asked.
+fn ask_directory(
+    directory: &Arc<Directory>,
+    heard: Option<Result<Answer, Fault>>,
+    user: &str,
+    password: &Secret<Vec<u8>>,
+) -> Result<ldap::Verdict, Option<Question>> {
+    if let Some(verdict) = Directory::judge_unasked(user, password) {
+        return Ok(verdict);
+    }
+    match heard {
+        None => Err(Some(Question::Password(
+            Arc::clone(directory),
+            user.to_owned(),
+            password.clone(),
+        ))),
+        Some(Ok(Answer::Password(verdict))) => Ok(verdict),
+        Some(Ok(Answer::Keys | Answer::Token(_)) | Err(_)) => Err(None),
+    }
 }
 
 impl Refused {

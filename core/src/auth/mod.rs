@@ -28,6 +28,7 @@ mod publickey;
 pub(crate) mod question;
 pub(crate) mod realm;
 pub(crate) mod remote;
+pub(crate) mod revoked;
 mod token;
 pub mod userfile;
 pub(crate) mod verdicts;

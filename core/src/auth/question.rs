@@ -8,6 +8,7 @@ use super::introspection::{Introspected, Introspection};
 use super::remote::{FETCH_TIMEOUT, Fetched, RemoteKeys};
 use super::verdicts::{Key, Kind, Verdict, Verdicts};
 use crate::entropy::Entropy;
+use crate::exchange::ldap::{self, Directory};
 use crate::exchange::{Fault, Said, Talk};
 use crate::leg::Destination;
 use crate::secret::Secret;
@@ -23,6 +24,8 @@ pub(crate) enum Question {
     Keys(Arc<RemoteKeys>),
     /// Is this token active?
     Token(Arc<Introspection>, Secret<String>),
+    /// Is this the password of this user?
+    Password(Arc<Directory>, String, Secret<Vec<u8>>),
 }
 
 impl fmt::Debug for Question {
@@ -30,6 +33,7 @@ impl fmt::Debug for Question {
         match self {
             Self::Keys(keys) => f.debug_tuple("Keys").field(keys).finish(),
             Self::Token(module, _) => f.debug_tuple("Token").field(module).finish(),
+            Self::Password(directory, ..) => f.debug_tuple("Password").field(directory).finish(),
         }
     }
 }
@@ -41,6 +45,8 @@ pub(crate) enum Answer {
     Keys,
     /// What the issuer says about the token.
     Token(Introspected),
+    /// What the directory says about the user and the password.
+    Password(ldap::Verdict),
 }
 
 /// How a question goes out.
@@ -60,6 +66,10 @@ impl Question {
         match self {
             Self::Keys(keys) => Key::new(entropy, Kind::Keys, keys.id(), &[]),
             Self::Token(module, token) => token_key(entropy, module, token.expose()),
+            Self::Password(directory, user, password) => {
+                let credential = [user.as_bytes(), password.expose()];
+                Key::new(entropy, Kind::Password, directory.id(), &credential)
+            }
         }
     }
 
@@ -68,6 +78,7 @@ impl Question {
         match self {
             Self::Keys(keys) => (*keys.id(), FETCHES),
             Self::Token(module, _) => (*module.id(), module.settings().max_in_flight),
+            Self::Password(directory, ..) => (*directory.id(), directory.max_in_flight()),
         }
     }
 
@@ -76,6 +87,7 @@ impl Question {
         match self {
             Self::Keys(_) => FETCH_TIMEOUT,
             Self::Token(module, _) => module.settings().timeout,
+            Self::Password(directory, ..) => directory.timeout(),
         }
     }
 
@@ -88,19 +100,31 @@ impl Question {
                 Verdict::Inactive => Some(Answer::Token(Introspected::Inactive)),
                 Verdict::Right => None,
             },
+            // Who leaves a group loses the next handshake: nothing is remembered.
+            Self::Password(..) => None,
         }
     }
 
     /// Begins to ask.
     pub(crate) fn begin(&self, now: Now) -> Option<Begun> {
         let (to, talk) = match self {
-            Self::Keys(keys) => keys.begin(now)?,
-            Self::Token(module, token) => module.begin(token.expose())?,
+            Self::Keys(keys) => {
+                let (to, fetch) = keys.begin(now)?;
+                (to, Talk::Http(Box::new(fetch)))
+            }
+            Self::Token(module, token) => {
+                let (to, fetch) = module.begin(token.expose())?;
+                (to, Talk::Http(Box::new(fetch)))
+            }
+            Self::Password(directory, user, password) => {
+                let talk = directory.talk(user, password.clone()).ok()?;
+                (directory.destination().clone(), Talk::Ldap(Box::new(talk)))
+            }
         };
         Some(Begun {
             to,
             timeout: self.timeout(),
-            talk: Talk::Http(talk),
+            talk,
         })
     }
 
@@ -113,8 +137,8 @@ impl Question {
     ) -> (Result<Answer, Fault>, Vec<String>) {
         match self {
             Self::Keys(keys) => {
-                let Said::Http(reply) = match said {
-                    Ok(said) => said,
+                let reply = match said.and_then(Said::http) {
+                    Ok(reply) => reply,
                     Err(fault) => {
                         let told = told(keys, keys.end(Err(fault), now));
                         return (Err(fault), told);
@@ -128,7 +152,7 @@ impl Question {
                 (answer, told(keys, fetched))
             }
             Self::Token(module, _) => {
-                let answer = said.and_then(|Said::Http(reply)| {
+                let answer = said.and_then(Said::http).and_then(|reply| {
                     let answer = Introspection::read(&reply)?;
                     let verdict = match &answer {
                         Introspected::Active(claims) => Verdict::Active(Arc::clone(claims)),
@@ -139,6 +163,7 @@ impl Question {
                 });
                 (answer, Vec::new())
             }
+            Self::Password(..) => (said.and_then(Said::ldap).map(Answer::Password), Vec::new()),
         }
     }
 }

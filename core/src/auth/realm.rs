@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::challenge::Challenges;
 use super::digestfile::DigestFile;
 use super::ephemeral::EphemeralModule;
+use super::grant::{ANONYMOUS, Authority, Grant, Identity};
 use super::groupfile::Groups;
 use super::introspection::Introspection;
 use super::jwk::KeySet;
@@ -15,6 +16,7 @@ use super::present::Ways;
 use super::remote::RemoteKeys;
 use super::userfile::UserFile;
 use crate::config::{Carrier, Flag, Form, Scheme, Tickets};
+use crate::exchange::ldap::Directory;
 
 /// A realm with its files read.
 #[derive(Debug)]
@@ -29,6 +31,9 @@ pub(crate) struct Realm {
     /// How long a nonce of Digest is good for.
     pub(crate) nonce_lifetime: Duration,
     pub(crate) session_timeout: Option<Duration>,
+    pub(crate) authorization_timeout: Option<Duration>,
+    /// The path that renews sockets.
+    pub(crate) renewal: Option<String>,
     /// The login page and its sessions.
     pub(crate) form: Option<Form>,
     pub(crate) tickets: Option<Tickets>,
@@ -58,12 +63,29 @@ impl Realm {
     }
 }
 
+impl Realm {
+    /// Returns what a client without a credential is granted, if one is let in.
+    pub(crate) fn anonymous_grant(&self) -> Option<Grant> {
+        let roles = self.anonymous.as_ref()?;
+        Some(Grant {
+            identity: Some(Identity {
+                realm: Arc::clone(&self.name),
+                authority: Authority::Anonymous,
+                subject: Some("anonymous".to_owned()),
+            }),
+            roles: roles.iter().cloned().chain([ANONYMOUS.to_owned()]).collect(),
+            ..Grant::default()
+        })
+    }
+}
+
 /// A login module with its files read.
 #[derive(Debug)]
 pub(crate) enum Module {
     Users(UsersModule),
     Jwt(JwtModule),
     Introspection(Arc<Introspection>),
+    Ldap(Arc<Directory>),
     Ephemeral(EphemeralModule),
 }
 
@@ -121,6 +143,8 @@ pub(crate) mod tests {
             carriers: vec![Carrier::Authorization],
             anonymous: None,
             session_timeout: None,
+            authorization_timeout: None,
+            renewal: None,
             nonce_lifetime: Duration::ZERO,
             form: None,
             tickets: None,

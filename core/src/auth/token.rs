@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::chain::Outcome;
 use super::introspection::{Introspection, MAX_OPAQUE_BYTES};
-use super::jwt::{self, Token};
+use super::jwt::{self, Token, Verified};
 use super::login::{Judged, Means};
 use super::question::{Answer, Question, token_key};
 use super::realm::{JwtModule, Keys, Module};
@@ -13,7 +13,7 @@ use super::verdicts::{Key, Kind, SIGNATURE_TTL, Verdict};
 use crate::exchange::Fault;
 use crate::reason::Reason;
 use crate::secret::Secret;
-use crate::time::Deadline;
+use crate::time::{Deadline, Now};
 
 /// How a question ended that was asked for this very token.
 type Heard = Option<Result<Answer, Fault>>;
@@ -24,7 +24,7 @@ impl Module {
         match self {
             Self::Jwt(module) => module.judge(text.expose(), heard.is_some(), means),
             Self::Introspection(module) => introspect(module, text, heard, means),
-            Self::Users(_) | Self::Ephemeral(_) => Judged::Said(Outcome::Ignored(None)),
+            Self::Users(_) | Self::Ldap(_) | Self::Ephemeral(_) => Judged::Said(Outcome::Ignored(None)),
         }
     }
 }
@@ -80,6 +80,15 @@ impl JwtModule {
         }
     }
 
+    /// Judges a token that was good once by what is known now, without asking anybody.
+    pub(super) fn judge_again(&self, text: &str, now: Now) -> Result<Verified, Outcome> {
+        let token = self.read(text)?;
+        let keys = self.keys.current().ok_or(Outcome::Unavailable)?;
+        jwt::check_signature(&token, &keys)
+            .and_then(|()| jwt::judge(&token, &self.rules, now.unix))
+            .map_err(|refusal| Outcome::Failure(refusal.reason()))
+    }
+
     /// Reads a token that is this module's business.
     fn read(&self, text: &str) -> Result<Token, Outcome> {
         if !jwt::looks_like_jwt(text) {
@@ -104,12 +113,12 @@ fn introspect(module: &Arc<Introspection>, text: &Secret<String>, heard: Heard, 
     let question = || Question::Token(Arc::clone(module), text.clone());
     let answer = match heard {
         Some(Ok(Answer::Token(answer))) => answer,
-        Some(Ok(Answer::Keys) | Err(_)) => return Judged::Said(Outcome::Unavailable),
+        Some(Ok(Answer::Keys | Answer::Password(_)) | Err(_)) => return Judged::Said(Outcome::Unavailable),
         None => {
             let key = token_key(means.entropy, module, token);
             match question().known(key, means.verdicts, means.now) {
                 Some(Answer::Token(answer)) => answer,
-                Some(Answer::Keys) | None => return Judged::Ask(question()),
+                Some(Answer::Keys | Answer::Password(_)) | None => return Judged::Ask(question()),
             }
         }
     };

@@ -63,7 +63,7 @@ pub(crate) enum Kind {
     Introspection = 2,
     /// Which keys an issuer publishes.
     Keys = 3,
-    /// Whether a password has this stored hash.
+    /// Whether a password has this stored hash, or is the user's in a directory; the latter is never kept.
     Password = 4,
 }
 
@@ -135,7 +135,6 @@ impl Verdicts {
     }
 
     /// Returns how many findings are kept, good and bad.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> (usize, usize) {
         let len = |table: &Mutex<Table>| table.lock().unwrap_or_else(PoisonError::into_inner).entries.len();
         (len(&self.good), len(&self.bad))

@@ -12,6 +12,7 @@ mod endpoint;
 mod error;
 mod files;
 mod folders;
+pub mod ldap;
 mod members;
 mod model;
 mod modules;
@@ -38,9 +39,11 @@ pub use acl::{Acl, AclEntry, Entitlement};
 pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
+pub use ldap::Ldap;
 pub use model::{
-    Accept, Access, Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, FileRef, Form, HostEntry,
-    Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets, UrlScheme,
+    Accept, Access, Admin, Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, FileRef, Form,
+    HostEntry, Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets,
+    UrlScheme,
 };
 pub use modules::{
     ClaimsMode, Ephemeral, Flag, HmacHash, Introspection, Jwt, LoginModule, ModuleKind, Users, Verification,
@@ -51,6 +54,7 @@ pub use relations::BUILT_IN_ROLES;
 pub use schema::schema;
 pub use source::{MAX_CONFIG_BYTES, MAX_NESTING};
 pub use syntax::LONGEST_DURATION;
+pub(crate) use syntax::duration as parse_duration;
 
 use crate::secret::Secret;
 
@@ -86,6 +90,8 @@ pub struct Config {
     pub realms: BTreeMap<String, Realm>,
     /// The services by name.
     pub services: BTreeMap<String, Service>,
+    /// The admin listener, if there is one.
+    pub admin: Option<Admin>,
     /// Bounds on what peers may cost.
     pub limits: Limits,
     /// How guessing is slowed down.
@@ -171,6 +177,7 @@ impl Config {
             servers: parts.servers,
             realms: parts.realms,
             services: parts.services,
+            admin: parts.admin,
             limits,
             throttle,
             drain_grace,
@@ -202,14 +209,21 @@ impl Config {
             .iter()
             .filter_map(|server| server.certificate.as_ref());
         let modules = self.realms.values().flat_map(|realm| &realm.modules);
-        certificates.chain(modules.flat_map(LoginModule::files))
+        let admin = self.admin.iter();
+        let admin = admin.flat_map(|admin| [Some(&admin.token), admin.revocations.as_ref()]);
+        certificates
+            .chain(modules.flat_map(LoginModule::files))
+            .chain(admin.flatten())
     }
 
     fn has_groups(&self) -> bool {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
         modules.any(|module| match &module.kind {
             ModuleKind::Users(users) => users.groups.is_some(),
-            ModuleKind::Jwt(_) | ModuleKind::Introspection(_) | ModuleKind::Ephemeral(_) => false,
+            ModuleKind::Jwt(_)
+            | ModuleKind::Introspection(_)
+            | ModuleKind::Ldap(_)
+            | ModuleKind::Ephemeral(_) => false,
         })
     }
 
@@ -248,7 +262,7 @@ impl Config {
                 None => {
                     let message = "this system has no list of trusted certificate authorities (Debian: install \
                                    ca-certificates); or name one in \"caFile\"";
-                    errors.push(ConfigError::new(&self.path, trusting.place.clone(), message));
+                    errors.push(ConfigError::new(&self.path, trusting.clone(), message));
                 }
             }
         }
@@ -260,13 +274,18 @@ impl Config {
         Ok(())
     }
 
-    /// Returns an endpoint whose certificate the system's authorities vouch for, if there is one.
-    fn trusts_the_system(&self) -> Option<&Endpoint> {
+    /// Returns where a verifier is named whose certificate the system's authorities vouch for, if there is one.
+    fn trusts_the_system(&self) -> Option<&Place> {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
         modules.find_map(|module| {
-            module
-                .endpoint()
-                .filter(|endpoint| endpoint.tls && endpoint.ca_file.is_none())
+            let (tls, ca_file, place) = match (module.endpoint(), &module.kind) {
+                (Some(endpoint), _) => (endpoint.tls, &endpoint.ca_file, &endpoint.place),
+                (None, ModuleKind::Ldap(ldap)) => {
+                    (ldap.url.tls || ldap.start_tls, &ldap.ca_file, &ldap.place)
+                }
+                (None, _) => return None,
+            };
+            (tls && ca_file.is_none()).then_some(place)
         })
     }
 }
@@ -282,7 +301,7 @@ impl LoginModule {
                 }
             },
             ModuleKind::Introspection(module) => Some(&module.endpoint),
-            ModuleKind::Users(_) | ModuleKind::Ephemeral(_) => None,
+            ModuleKind::Users(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => None,
         }
     }
 
@@ -302,11 +321,18 @@ impl LoginModule {
                 module.endpoint.ca_file.as_ref(),
                 None,
             ],
+            ModuleKind::Ldap(ldap) => {
+                let password = ldap.account.as_ref().map(|account| &account.password);
+                [password, ldap.ca_file.as_ref(), None]
+            }
             ModuleKind::Ephemeral(_) => [None, None, None],
         };
         let secrets = match &self.kind {
             ModuleKind::Ephemeral(ephemeral) => ephemeral.secrets.as_slice(),
-            ModuleKind::Users(_) | ModuleKind::Jwt(_) | ModuleKind::Introspection(_) => &[],
+            ModuleKind::Users(_)
+            | ModuleKind::Jwt(_)
+            | ModuleKind::Introspection(_)
+            | ModuleKind::Ldap(_) => &[],
         };
         files.into_iter().flatten().chain(secrets)
     }

@@ -97,6 +97,19 @@ pub struct Server {
     pub place: Place,
 }
 
+/// The admin listener: plain HTTP on loopback addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens; every one is a loopback address.
+    pub listen: Vec<SocketAddr>,
+    /// The file with the token that changes need.
+    pub token: FileRef,
+    /// The file with one revocation a line.
+    pub revocations: Option<FileRef>,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
 /// A host that a server answers for: a name or IP literal, optionally with a port, or `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostEntry {
@@ -318,6 +331,10 @@ pub struct Realm {
     pub anonymous: Option<Anonymous>,
     /// Longest life of a socket or session.
     pub session_timeout: Option<Duration>,
+    /// How long a socket may go on without a renewal.
+    pub authorization_timeout: Option<Duration>,
+    /// The path that renews sockets.
+    pub renewal: Option<String>,
     /// The origins that may use the realm's own paths. `None`: those that all its services allow.
     pub origins: Option<Vec<String>>,
     /// The login page and its sessions.

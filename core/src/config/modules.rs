@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::endpoint::Endpoint;
 use super::error::Place;
+use super::ldap::Ldap;
 use super::model::FileRef;
 
 /// One link of the login chain.
@@ -39,6 +40,8 @@ pub enum ModuleKind {
     Jwt(Box<Jwt>),
     /// Opaque tokens, judged by who issued them.
     Introspection(Box<Introspection>),
+    /// An LDAP directory.
+    Ldap(Box<Ldap>),
     /// HMAC credentials that expire.
     Ephemeral(Ephemeral),
 }

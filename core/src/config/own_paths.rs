@@ -135,6 +135,8 @@ impl Realm {
             ]
         });
         let tickets = self.tickets.iter();
+        let renewal = self.renewal.iter().map(|path| ("renewal", path.as_str()));
         form.chain(tickets.map(|tickets| ("tickets.path", tickets.path.as_str())))
+            .chain(renewal)
     }
 }

@@ -157,6 +157,6 @@ mod tests {
             "^/([^?#]*[^?#/])$"
         );
         let modules = &schema["properties"]["realms"]["additionalProperties"]["properties"]["loginModules"];
-        assert_eq!(modules["items"]["oneOf"].as_array().unwrap().len(), 4);
+        assert_eq!(modules["items"]["oneOf"].as_array().unwrap().len(), 5);
     }
 }

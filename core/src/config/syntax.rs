@@ -50,7 +50,7 @@ const OTHER_FIELDS: &[&str] = &[
 ];
 
 /// Reads a duration such as `30 seconds`, `4 hours` or `90s`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim_start_matches(' ');

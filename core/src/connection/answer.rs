@@ -92,6 +92,11 @@ impl Asked {
         self.scheme.as_deref() == Some(Scheme::Bearer.name())
     }
 
+    /// Says whether the credential that counts is a ticket.
+    pub(super) fn with_ticket(&self) -> bool {
+        self.carrier.as_deref() == Some(TICKET_PARAMETER)
+    }
+
     /// Remembers what the request is for, and whether its query may hold a credential.
     pub(super) fn is_for(&mut self, service: &Arc<Service>, head: &RequestHead) {
         self.service = Some(Arc::clone(service));
@@ -229,7 +234,7 @@ impl Connection {
 
     pub(super) fn note_decision(&mut self, asked: &Asked, status: Status, reason: Reason) {
         let Some(server) = self.server() else { return };
-        self.notes.push_back(Note::Decision(Box::new(Decision {
+        let decision = Box::new(Decision {
             server: Arc::clone(&server.id),
             status: status.code(),
             reason,
@@ -244,6 +249,8 @@ impl Connection {
             peer: self.peer.remote,
             request: asked.request,
             trace: asked.trace,
-        })));
+        });
+        self.gateway().meters().decided(&decision);
+        self.notes.push_back(Note::Decision(decision));
     }
 }

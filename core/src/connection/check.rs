@@ -7,10 +7,13 @@ use super::answer::Asked;
 use super::form::Submission;
 use super::head::{RETRY_AFTER, Refusal, ServiceWish};
 use super::read::Goal;
+use super::renewal::{Renewing, SOCKET};
+use super::serve::Held;
 use super::ticket::Mint;
 use super::{Connection, State};
+use crate::auth::basis::Basis;
 use crate::auth::challenge::BearerError;
-use crate::auth::grant::{ANONYMOUS, Authority, Grant, Identity};
+use crate::auth::grant::Grant;
 use crate::auth::login::{Login, Means, PasswordTask, Progress, Refused};
 use crate::auth::present::{Credential, Marker};
 use crate::auth::realm::Realm;
@@ -25,7 +28,7 @@ use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
 use crate::rules::Service;
-use crate::time::Now;
+use crate::time::{Moment, Now};
 use crate::timers::Timer;
 use crate::trace::Check;
 
@@ -42,6 +45,7 @@ pub(super) struct Checking {
     asked: Asked,
     purpose: Purpose,
     login: Login,
+    began: Moment,
     /// Whose failure it is if it fails.
     source: Source,
     bearer: bool,
@@ -62,6 +66,8 @@ pub(super) enum Purpose {
     Login(Box<Submission>),
     /// A ticket.
     Ticket(Box<Mint>),
+    /// More time for open sockets.
+    Renewal(Box<Renewing>),
 }
 
 /// What is granted if the credential is good.
@@ -85,6 +91,16 @@ impl Wished {
             Goal::Read | Goal::File { .. } => Some(&self.head),
             Goal::Socket { .. } => None,
         }
+    }
+
+    /// Returns the name of the data point that it reads, if it reads one.
+    fn point(&self) -> Option<&str> {
+        self.service.points.get(&self.place.path).map(|name| &**name)
+    }
+
+    /// Returns the first realm: who is refused begins there.
+    pub(super) fn realm(&self) -> Option<&Arc<Realm>> {
+        self.service.realm.as_ref()
     }
 }
 
@@ -130,12 +146,19 @@ impl Connection {
         realm: &Arc<Realm>,
         purpose: Purpose,
     ) {
-        match (purpose, &realm.anonymous) {
-            (Purpose::Service(wished), Some(roles)) if wished.passed.is_none() => {
-                let proof = Proof::of(anonymous(realm, roles));
+        match (purpose, realm.anonymous_grant()) {
+            (Purpose::Service(wished), Some(grant)) if wished.passed.is_none() => {
+                let proof = Proof {
+                    basis: Basis::anonymous(realm, grant.clone()),
+                    ..Proof::of(grant)
+                };
                 self.decide(now, asked, *wished, proof);
             }
-            (purpose @ (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_)), _) => {
+            (
+                purpose
+                @ (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_)),
+                _,
+            ) => {
                 asked.trace.begin(Check::Verify);
                 let reply = self
                     .invitation(&purpose, realm, &asked)
@@ -165,6 +188,7 @@ impl Connection {
             bearer,
             source: self.source(&credential),
             login: Login::new(Arc::clone(realm), credential),
+            began: now.at,
             waiting: None,
             asking: None,
             job: 0,
@@ -175,10 +199,14 @@ impl Connection {
 
     /// Goes on with a credential that was found good.
     pub(super) fn proven(&mut self, now: Now, asked: Asked, purpose: Purpose, proof: Proof) {
+        if self.gateway().is_revoked(&proof.basis, now) {
+            return self.refuse_revoked(now, &asked, &purpose);
+        }
         match purpose {
             Purpose::Service(wished) => self.decide(now, asked, *wished, proof),
             Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
             Purpose::Ticket(mint) => self.mint(now, asked, &mint, proof),
+            Purpose::Renewal(renewing) => self.renew(now, asked, &renewing, &proof),
         }
     }
 
@@ -223,29 +251,39 @@ impl Connection {
                 self.state = State::Checking(checking);
                 self.tick_check(now);
             }
-            Progress::Granted(grant) => match self.still_allowed(now, checking.source) {
-                Ok(()) => {
-                    let basis = checking.login.take_basis();
-                    let proof = Proof {
-                        basis,
-                        ..Proof::of(*grant)
-                    };
-                    self.proven(now, checking.asked, checking.purpose, proof);
+            Progress::Granted(grant) => {
+                match self.checked(now, &checking).still_allowed(now, checking.source) {
+                    Ok(()) => {
+                        let basis = checking.login.take_basis();
+                        let proof = Proof {
+                            basis,
+                            ..Proof::of(*grant)
+                        };
+                        self.proven(now, checking.asked, checking.purpose, proof);
+                    }
+                    Err((reply, reason)) => self.answer(now, &checking.asked, reply, reason),
                 }
-                Err((reply, reason)) => self.answer(now, &checking.asked, reply, reason),
-            },
+            }
             Progress::Refused(refused) => {
-                let counted = self.count_failure(now, checking.source, refused);
+                let counted = self
+                    .checked(now, &checking)
+                    .count_failure(now, checking.source, refused);
                 let (reply, reason) = match (counted, &checking.purpose) {
                     (Err(throttled), _) => throttled,
                     (Ok(()), Purpose::Login(submission)) => (self.login_failed(submission), refused.reason),
-                    (Ok(()), Purpose::Service(_) | Purpose::Ticket(_)) => {
+                    (Ok(()), Purpose::Service(_) | Purpose::Ticket(_) | Purpose::Renewal(_)) => {
                         (self.refusal(now, &checking, refused), refused.reason)
                     }
                 };
                 self.answer(now, &checking.asked, reply, reason);
             }
         }
+    }
+
+    /// Counts a verdict.
+    fn checked(&self, now: Now, checking: &Checking) -> &Self {
+        self.gateway().meters().checked(now.at.since(checking.began));
+        self
     }
 
     /// Starts the job as soon as its share of the budget is granted; goes on with what was asked
@@ -311,7 +349,8 @@ impl Connection {
                 self.judge(now, wished.head, checking.asked.request);
             }
             // A session and a ticket are judged by the rules of every moment at which they are used.
-            purpose @ (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_)) => {
+            purpose
+            @ (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_)) => {
                 found(&mut checking.login);
                 self.go_on(now, Box::new(Checking { purpose, ..*checking }));
             }
@@ -364,18 +403,22 @@ impl Connection {
             }
             self.join_factors(now, &asked, &wish.service, wish.passed.take(), proof)
         };
-        let proof = match joined {
-            Ok(proof) => proof,
-            Err((reply, reason)) => {
-                asked.trace = trace;
-                return self.answer(now, &asked, reply, reason);
-            }
-        };
+        asked.trace = trace;
+        match joined {
+            Ok(proof) => self.let_in(now, asked, wish, proof),
+            Err((reply, reason)) => self.answer(now, &asked, reply, reason),
+        }
+    }
+
+    /// Decides on a client that has passed every factor.
+    fn let_in(&mut self, now: Now, mut asked: Asked, mut wish: Wished, mut proof: Proof) {
+        let mut trace = asked.trace;
         // The login has succeeded: a refusal from here on has a name too. It is said by the first
         // realm who that is, whichever was the last.
         asked.subject = proof.grant.subject().map(str::to_owned);
         asked.realm = wish.service.realm.as_ref().map(Arc::clone);
         trace.begin(Check::Authorize);
+        let revocations = self.gateway().revocations().generation();
         if let Err((reply, reason)) = self.authorize(now, &wish, &proof.grant, &asked) {
             asked.trace = trace;
             return self.answer(now, &asked, reply, reason);
@@ -412,31 +455,44 @@ impl Connection {
         asked.trace = trace;
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
+            // The rules changed meanwhile: no grant by those that are gone.
+            Ok(_) if !self.gateway().is_in_force(&self.rules) => {
+                self.rules = self.gateway().rules();
+                match self.review((&wish.service, wish.point()), &proof, now) {
+                    Ok((service, grant)) => {
+                        wish.service = service;
+                        proof.grant = grant;
+                        self.let_in(now, asked, wish, proof);
+                    }
+                    Err(_) => self.judge(now, wish.head, asked.request),
+                }
+            }
+            // Looked at last: who revokes from here on finds an open socket, and rings it.
+            Ok(_) if self.gateway().is_revoked(&proof.basis, now) => {
+                self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));
+            }
             Ok((reply, counted, memberships)) => {
+                let renewable = wish.service.realms().any(|realm| realm.renewal.is_some());
+                let (reply, registration) = if renewable {
+                    let gateway = self.gateway();
+                    let bell = self.admission.bell();
+                    let (id, registration) =
+                        gateway.renewals().register(gateway.entropy(), &proof.basis, bell);
+                    (reply.field(SOCKET, id.expose()), Some(registration))
+                } else {
+                    (reply, None)
+                };
                 self.legs.client_out().append(|out| reply.write(out));
                 self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
-                self.serve(
-                    now,
-                    asked.request,
-                    wish.service,
-                    &wish.place.path,
-                    proof,
-                    (counted, memberships),
-                );
+                let held = Held {
+                    counted,
+                    memberships,
+                    registration,
+                    revocations,
+                };
+                self.serve(now, asked.request, wish.service, &wish.place.path, proof, held);
             }
         }
-    }
-}
-
-fn anonymous(realm: &Realm, roles: &[String]) -> Grant {
-    Grant {
-        identity: Some(Identity {
-            realm: Arc::clone(&realm.name),
-            authority: Authority::Anonymous,
-            subject: Some("anonymous".to_owned()),
-        }),
-        roles: roles.iter().cloned().chain([ANONYMOUS.to_owned()]).collect(),
-        ..Grant::default()
     }
 }
 
@@ -460,7 +516,7 @@ impl Connection {
         // Who fails at a further factor begins anew, whatever that factor's challenge would say.
         let (realm, begins_anew) = match &checking.purpose {
             Purpose::Service(wished) => (&wished.service.realm, wished.passed.is_some()),
-            Purpose::Login(_) | Purpose::Ticket(_) => (&asked.realm, false),
+            Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_) => (&asked.realm, false),
         };
         let Some(realm) = realm else {
             return Reply::closing(Status::InternalServerError);
@@ -483,46 +539,28 @@ impl Connection {
         let Some(realm) = &service.realm else {
             return Ok(());
         };
-        // An anonymous client may log in and come back: it is asked to.
-        let refuse = |challenge: Option<String>, reason| {
-            if grant.is_anonymous() {
-                let invitation = self.invitation_to(wish.read_by(), realm, asked);
-                let refusal = || self.unauthorized(now, realm, asked, None, false);
-                return (invitation.unwrap_or_else(refusal), reason);
-            }
-            let reply = Reply::new(Status::Forbidden);
-            let reply = match challenge {
-                Some(challenge) => reply.field("WWW-Authenticate", challenge),
-                None => reply,
-            };
-            (reply, reason)
-        };
-        if !service
-            .require_roles
-            .iter()
-            .all(|role| grant.roles.contains(role))
-        {
-            return Err(refuse(None, Reason::MissingRole));
-        }
         let needed = match &wish.goal {
             Goal::Socket { .. } => acl::to_connect(service.kind),
             Goal::Read | Goal::File { .. } => acl::to_read(service.kind),
         };
-        if !needed
-            .iter()
-            .all(|entitlement| service.acl.holds(&grant.roles, *entitlement))
-        {
-            return Err(refuse(None, Reason::MissingEntitlement));
+        let Some(reason) = service.lacks(grant, needed) else {
+            return Ok(());
+        };
+        // An anonymous client may log in and come back: it is asked to.
+        if grant.is_anonymous() {
+            let invitation = self.invitation_to(wish.read_by(), realm, asked);
+            let refusal = || self.unauthorized(now, realm, asked, None, false);
+            return Err((invitation.unwrap_or_else(refusal), reason));
         }
-        if !service
-            .require_scopes
-            .iter()
-            .all(|scope| grant.scopes.contains(scope))
-        {
-            let challenge = realm.challenges.insufficient_scope(&service.require_scopes);
-            return Err(refuse(challenge, Reason::MissingScope));
-        }
-        Ok(())
+        let reply = Reply::new(Status::Forbidden);
+        let challenge = (reason == Reason::MissingScope)
+            .then(|| realm.challenges.insufficient_scope(&service.require_scopes))
+            .flatten();
+        let reply = match challenge {
+            Some(challenge) => reply.field("WWW-Authenticate", challenge),
+            None => reply,
+        };
+        Err((reply, reason))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::trace::Check;
 pub(super) type Refusal = (Reply, Reason);
 
 /// What a request asks for, once everything before the credential is in order.
-enum Wish {
+pub(super) enum Wish {
     Page(Page),
     Health,
     Service(Box<ServiceWish>),
@@ -198,6 +198,7 @@ impl Connection {
                     | Method::Patch => Err((Reply::method_not_allowed("GET, HEAD"), Reason::BadMethod)),
                 };
             }
+            Found::Here(Target::Admin(path)) => return self.visit_admin(head, *path, asked),
             Found::Here(Target::Realm(path)) => return self.visit(now, head, path, asked).map(Wish::Realm),
             Found::Here(Target::Service(service)) => (Arc::clone(service), Goal::Read),
             Found::Here(Target::Directory(service, at)) => (Arc::clone(service), Goal::File { at: *at }),

@@ -14,7 +14,7 @@ impl Connection {
     pub(super) fn invitation(&self, purpose: &Purpose, realm: &Realm, asked: &Asked) -> Option<Reply> {
         match purpose {
             Purpose::Service(wished) => self.invitation_to(wished.read_by(), realm, asked),
-            Purpose::Login(_) | Purpose::Ticket(_) => None,
+            Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_) => None,
         }
     }
 

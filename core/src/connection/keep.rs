@@ -118,7 +118,13 @@ impl Connection {
         if let Some(said) = out.talk.hear(&mut line, event) {
             let Out { errand, .. } = keeping.out.swap_remove(index);
             self.legs.let_go(leg);
-            let told = errand.end(said, self.admission.gateway().verdicts(), now);
+            let gateway = self.admission.gateway();
+            let first_keys = errand.is_for_first_keys();
+            let told = errand.end(said, gateway.verdicts(), now);
+            if first_keys {
+                // Open sockets may wait to be judged by them.
+                gateway.ring_all();
+            }
             tell(&mut self.notes, told);
         }
     }

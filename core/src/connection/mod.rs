@@ -1,5 +1,6 @@
 //! One socket's whole life: upgrade, credential check, service, close. One file per state.
 
+mod admin;
 mod answer;
 mod body;
 mod check;
@@ -14,6 +15,8 @@ mod paths;
 mod preface;
 mod read;
 mod redeem;
+mod renewal;
+mod review;
 mod serve;
 mod stepup;
 mod throttle;

@@ -6,7 +6,7 @@ use super::answer::Asked;
 use super::body::body_length;
 use super::head::Refusal;
 use super::read::is_fetched_from_elsewhere;
-use super::{Connection, form, ticket};
+use super::{Connection, form, renewal, ticket};
 use crate::auth::realm::Realm;
 use crate::http::cookie::cookies;
 use crate::http::{FieldError, Method, Origin, Reply, RequestHead, Status};
@@ -33,6 +33,9 @@ pub(super) enum Posted {
     Login(form::Submission),
     Logout(Arc<Realm>, Option<Secret<Vec<u8>>>),
     Ticket(Box<ticket::Order>),
+    Renewal(Box<renewal::Renewal>),
+    /// To the admin listener.
+    Revocation,
 }
 
 /// What tells a browser that a page of another origin may read the answer.
@@ -64,7 +67,11 @@ impl Connection {
         asked: &mut Asked,
     ) -> Result<Visit, Refusal> {
         let realm = &path.realm;
-        asked.is_of(realm, head, path.kind == PathKind::Ticket);
+        asked.is_of(
+            realm,
+            head,
+            matches!(path.kind, PathKind::Ticket | PathKind::Renewal),
+        );
         asked.trace.begin(Check::Method);
         match (path.kind, head.method()) {
             (PathKind::Login, Method::Get | Method::Head) => {
@@ -90,7 +97,13 @@ impl Connection {
                 self.open_for_new(asked)?;
                 Ok(Visit::Post(length, Posted::Ticket(Box::new(order))))
             }
-            (PathKind::Ticket, Method::Options) => {
+            (PathKind::Renewal, Method::Post) => {
+                let origin = self.cross_origin(head, realm, asked)?;
+                let length = body_length(head)?;
+                let renewal = self.renewal(now, head, realm, origin.as_ref(), asked)?;
+                Ok(Visit::Post(length, Posted::Renewal(Box::new(renewal))))
+            }
+            (PathKind::Ticket | PathKind::Renewal, Method::Options) => {
                 let origin = self.cross_origin(head, realm, asked)?;
                 let reply = Reply::new(Status::NoContent).field("Allow", path.kind.methods());
                 Ok(Visit::Answer(match origin {
@@ -105,9 +118,9 @@ impl Connection {
                 }))
             }
             (PathKind::Login | PathKind::Logout, Method::Options)
-            | (PathKind::Logout | PathKind::Ticket, Method::Get | Method::Head)
+            | (PathKind::Logout | PathKind::Ticket | PathKind::Renewal, Method::Get | Method::Head)
             | (
-                PathKind::Login | PathKind::Logout | PathKind::Ticket,
+                PathKind::Login | PathKind::Logout | PathKind::Ticket | PathKind::Renewal,
                 Method::Put | Method::Delete | Method::Connect | Method::Trace | Method::Patch,
             ) => Err((Reply::method_not_allowed(path.kind.methods()), Reason::BadMethod)),
         }
@@ -119,6 +132,8 @@ impl Connection {
             Posted::Login(submission) => self.log_in(now, asked, submission, body),
             Posted::Logout(realm, session) => self.log_out(now, asked, &realm, session.as_ref()),
             Posted::Ticket(order) => self.order_ticket(now, asked, *order, body),
+            Posted::Renewal(renewal) => self.begin_renewal(now, asked, *renewal),
+            Posted::Revocation => self.revoke(now, &asked, body),
         }
     }
 

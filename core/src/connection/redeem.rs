@@ -21,7 +21,7 @@ impl Purpose {
     fn first<'r>(&'r self, realm: &'r Arc<Realm>) -> &'r Arc<Realm> {
         match self {
             Self::Service(wished) => wished.service.realm.as_ref().unwrap_or(realm),
-            Self::Login(_) | Self::Ticket(_) => realm,
+            Self::Login(_) | Self::Ticket(_) | Self::Renewal(_) => realm,
         }
     }
 }
@@ -42,7 +42,7 @@ impl Connection {
         };
         let place = match &purpose {
             Purpose::Service(wished) => wished.place.clone(),
-            Purpose::Login(_) | Purpose::Ticket(_) => Place::nowhere(&server.id),
+            Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_) => Place::nowhere(&server.id),
         };
         match self.gateway().redeem(pass, realm, &place, now) {
             Redeemed::Proof(proof) => self.proven(now, asked, purpose, *proof),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Connection, State};
 use crate::auth::grant::Grant;
 use crate::auth::realm::Realm;
-use crate::gateway::{Ended, Membership, OpenSocket, Proof};
+use crate::gateway::{Ended, Membership, OpenSocket, Order, Proof, Registration, Session as LoginSession};
 use crate::leg::Leg;
 use crate::legs::Legs;
 use crate::note::{Closed, Note, RequestId};
@@ -36,11 +36,14 @@ pub(super) struct Serving {
 struct Socket {
     service: Box<dyn Service>,
     rules: Arc<ServiceRules>,
-    grant: Grant,
+    /// The name of the data point that it reads.
+    point: Option<Box<str>>,
+    /// Who it serves, and what that rests on.
+    proof: Proof,
     request: RequestId,
-    opened: Moment,
+    opened: Now,
     /// When the right to the socket ends, and what it is told then.
-    ends: Option<(Deadline, Close)>,
+    ends: Ends,
     /// When a message passed last.
     used: Moment,
     /// When the client was heard of last.
@@ -51,10 +54,18 @@ struct Socket {
     closing: Option<Close>,
     received: Tally,
     sent: Tally,
-    /// Its places among the sockets of the sessions that it came by.
+    /// Its place among the sockets of each session that it came by.
     memberships: Vec<Membership>,
-    /// When the sessions were told last that they are used.
+    /// When each realm was passed or renewed last.
+    authorized: Vec<(Arc<str>, Now)>,
+    /// What it was renewed by, if that was a session.
+    renewed: Option<(Arc<LoginSession>, Vec<Membership>)>,
+    /// Where a renewal finds it.
+    registration: Option<Registration>,
+    /// When the sessions were told last that it is used.
     told: Moment,
+    /// The generation of the revocations that it was held against.
+    revocations: u64,
     _counted: OpenSocket,
 }
 
@@ -67,6 +78,15 @@ impl fmt::Debug for Socket {
     }
 }
 
+/// What an open socket holds of what all share.
+pub(super) struct Held {
+    pub(super) counted: OpenSocket,
+    pub(super) memberships: Vec<Membership>,
+    pub(super) registration: Option<Registration>,
+    /// The generation of the revocations that it was held against.
+    pub(super) revocations: u64,
+}
+
 impl Serving {
     pub(super) fn wants_read(&self) -> bool {
         !self.session.is_blocked() && self.socket.service.takes_messages()
@@ -77,6 +97,28 @@ impl Serving {
         self.socket.service.deadline()
     }
 
+    /// Returns the rules of the service, and the data point that it reads, if it reads one.
+    pub(super) fn service(&self) -> (&ServiceRules, Option<&str>) {
+        (&self.socket.rules, self.socket.point.as_deref())
+    }
+
+    /// Returns what the socket was told since the last time.
+    pub(super) fn order(&self) -> Option<Order> {
+        self.socket.registration.as_ref()?.take()
+    }
+
+    /// Returns who the socket serves.
+    pub(super) const fn proof(&self) -> &Proof {
+        &self.socket.proof
+    }
+
+    /// Says whether something was revoked since this was asked last.
+    pub(super) const fn is_behind(&mut self, revocations: u64) -> bool {
+        let behind = self.socket.revocations != revocations;
+        self.socket.revocations = revocations;
+        behind
+    }
+
     /// Takes note of how much still waits for the client.
     pub(super) fn settle(&mut self, waiting: usize) {
         self.session.settle(waiting);
@@ -84,6 +126,12 @@ impl Serving {
 }
 
 impl Socket {
+    /// Returns when the right to it ends by what is known now.
+    fn ends_now(&self) -> Ends {
+        let renewed = self.renewed.as_ref().map(|(session, _)| session.ends());
+        Ends::of(&self.rules, &self.proof, self.opened, &self.authorized, renewed)
+    }
+
     /// Calls the service, and returns the Close that it wants.
     fn call(
         &mut self,
@@ -94,13 +142,84 @@ impl Socket {
         let mut close = None;
         let mut context = Context {
             now,
-            grant: &self.grant,
+            grant: &self.proof.grant,
+            rules: &self.rules,
             legs,
             sent: &mut self.sent,
             close: &mut close,
         };
         call(self.service.as_mut(), &mut context);
         close
+    }
+}
+
+/// When a right to a socket ends, and what the socket is told then.
+type End = (Deadline, Close);
+
+/// All ends of a right to a socket. Each is looked at by itself: which of two is the nearer one, the
+/// clocks need not agree on.
+#[derive(Clone, Copy, Default)]
+struct Ends {
+    token: Option<Deadline>,
+    session: Option<Deadline>,
+    authorization: Option<Deadline>,
+}
+
+impl Ends {
+    /// The ends of a socket that was opened at `opened`, whose realms were passed last at
+    /// `authorized`, and that was renewed by a session that ends at `renewed`.
+    fn of(
+        rules: &ServiceRules,
+        proof: &Proof,
+        opened: Now,
+        authorized: &[(Arc<str>, Now)],
+        renewed: Option<Deadline>,
+    ) -> Self {
+        // Under a session the time counts from its login, else from the upgrade.
+        let logged_in = |realm: &Arc<Realm>| proof.sessions.iter().any(|session| session.is_of(&realm.name));
+        let elsewhere = rules.realms().filter(|realm| !logged_in(realm));
+        let timeouts = elsewhere.filter_map(|realm| realm.session_timeout);
+        let by_login = proof.sessions.iter().map(|session| session.ends());
+        let by_session = by_login
+            .chain(renewed)
+            .chain(timeouts.map(|timeout| Deadline::after(timeout, opened)))
+            .reduce(Deadline::or);
+        let by_realm = |realm: &Arc<Realm>| {
+            let (_, passed) = authorized.iter().find(|(name, _)| *name == realm.name)?;
+            Some(Deadline::after(realm.authorization_timeout?, *passed))
+        };
+        Self {
+            token: proof.grant.expires,
+            session: by_session,
+            authorization: rules.realms().filter_map(by_realm).reduce(Deadline::or),
+        }
+    }
+
+    fn all(self) -> impl Iterator<Item = End> {
+        let all = [
+            (self.token, Close::TokenExpired),
+            (self.session, Close::SessionTimeout),
+            (self.authorization, Close::AuthorizationTimeout),
+        ];
+        all.into_iter()
+            .filter_map(|(deadline, close)| Some((deadline?, close)))
+    }
+
+    /// Returns the end that has come, the one that came first if there are several.
+    fn due(self, now: Now) -> Option<Close> {
+        let due = self.all().filter(|(deadline, _)| deadline.is_due(now));
+        Some(due.min_by_key(|(deadline, _)| deadline.at)?.1)
+    }
+
+    /// Returns what ends as soon as one of both does.
+    fn or(self, other: Self) -> Self {
+        let or =
+            |one: Option<Deadline>, two: Option<Deadline>| one.into_iter().chain(two).reduce(Deadline::or);
+        Self {
+            token: or(self.token, other.token),
+            session: or(self.session, other.session),
+            authorization: or(self.authorization, other.authorization),
+        }
     }
 }
 
@@ -113,38 +232,29 @@ impl Connection {
         rules: Arc<ServiceRules>,
         path: &str,
         proof: Proof,
-        (counted, memberships): (OpenSocket, Vec<Membership>),
+        held: Held,
     ) {
-        let Proof { grant, sessions, .. } = proof;
-        let by_token = grant.expires.map(|deadline| (deadline, Close::TokenExpired));
-        // Under a session the time counts from its login, else from the upgrade.
-        let logged_in = |realm: &Arc<Realm>| sessions.iter().any(|session| session.is_of(&realm.name));
-        let elsewhere = rules.realms().filter(|realm| !logged_in(realm));
-        let timeouts = elsewhere.filter_map(|realm| realm.session_timeout);
-        let by_session = sessions
-            .iter()
-            .map(|session| session.ends())
-            .chain(timeouts.map(|timeout| Deadline::after(timeout, now)))
-            .map(|deadline| (deadline, Close::SessionTimeout));
-        let ends = by_token
-            .into_iter()
-            .chain(by_session)
-            .min_by_key(|(deadline, _)| deadline.unix);
+        let authorized: Vec<_> = rules
+            .realms()
+            .map(|realm| (Arc::clone(&realm.name), now))
+            .collect();
+        let ends = Ends::of(&rules, &proof, now, &authorized, None);
         self.timers.stop_all();
-        if let Some((deadline, _)) = ends {
-            self.timers.set(Timer::Expiry, deadline.moment(now));
-        }
         if let Some(idle) = rules.idle_timeout {
             self.timers.set(Timer::Idle, now.at.after(idle));
         }
         self.timers.set(Timer::Ping, now.at.after(rules.ping_interval));
+        let point = rules.points.get(path).map(|name| Box::from(&**name));
         let session = Session::new(self.rules.limits.message_bytes);
         let mut socket = Socket {
-            service: self.gateway().service(&rules, &grant, path, &self.admission),
+            service: self
+                .gateway()
+                .service(&rules, &proof.grant, path, &self.admission),
             rules,
-            grant,
+            point,
+            proof,
             request,
-            opened: now.at,
+            opened: now,
             ends,
             used: now.at,
             heard: now.at,
@@ -152,12 +262,17 @@ impl Connection {
             closing: None,
             received: Tally::default(),
             sent: Tally::default(),
-            memberships,
+            memberships: held.memberships,
+            authorized,
+            renewed: None,
+            registration: held.registration,
             told: now.at,
-            _counted: counted,
+            revocations: held.revocations,
+            _counted: held.counted,
         };
         let close = socket.call(now, &mut self.legs, |service, context| service.opened(context));
         self.state = State::Serving(Box::new(Serving { session, socket }));
+        self.watch_end(now);
         if let Some(close) = close {
             self.end_socket(now, close);
         }
@@ -165,6 +280,52 @@ impl Connection {
             self.socket_ended(now, 1006, "");
             self.begin_close(now);
         }
+    }
+
+    /// Goes on under new rules, which leave the client `grant`.
+    pub(super) fn go_on_serving(&mut self, now: Now, rules: Arc<ServiceRules>, grant: Grant) {
+        let State::Serving(serving) = &mut self.state else {
+            return;
+        };
+        let socket = &mut serving.socket;
+        socket.rules = rules;
+        socket.proof.grant = grant;
+        // New rules may end it earlier; later they do not, whatever the clocks say by now.
+        socket.ends = socket.ends.or(socket.ends_now());
+        let idle = socket.rules.idle_timeout.map(|idle| socket.used.after(idle));
+        match idle {
+            Some(at) => self.timers.set(Timer::Idle, at.max(now.at)),
+            None => self.timers.stop(Timer::Idle),
+        }
+    }
+
+    /// Goes on with `proof`, after the client has proven by `renewed` once more who it is.
+    pub(super) fn go_on_renewed(
+        &mut self,
+        now: Now,
+        rules: Arc<ServiceRules>,
+        proof: Proof,
+        (renewed, memberships): (Proof, Vec<Membership>),
+    ) {
+        let State::Serving(serving) = &mut self.state else {
+            return;
+        };
+        let socket = &mut serving.socket;
+        for (name, passed) in &mut socket.authorized {
+            if renewed.basis.clients().any(|(realm, _)| realm == *name) {
+                *passed = now;
+            }
+        }
+        socket.renewed = renewed
+            .sessions
+            .into_iter()
+            .next()
+            .map(|session| (session, memberships));
+        // The session timeout is not moved: it counts from the opening, or from the login.
+        socket.ends = Ends::default();
+        let grant = proof.grant.clone();
+        socket.proof = proof;
+        self.go_on_serving(now, rules, grant);
     }
 
     /// Takes in what the client sent.
@@ -269,18 +430,21 @@ impl Connection {
         if serving.socket.closing.is_some() {
             return;
         }
-        if let Some((deadline, close)) = serving.socket.ends {
-            if deadline.is_due(now) {
-                return self.end_socket(now, close);
-            }
-            let by_wall = deadline.moment(now);
-            let at = if by_wall.after(CLOCK_SLACK) < deadline.at {
-                by_wall
-            } else {
-                deadline.at
-            };
-            self.timers.set(Timer::Expiry, at);
+        // Before the deadline is looked at, which new rules may have moved.
+        if let Some(close) = self.review_socket(now) {
+            return self.end_socket(now, close);
         }
+        let State::Serving(serving) = &self.state else {
+            return;
+        };
+        if let Some(close) = serving.socket.ends.due(now) {
+            return self.end_socket(now, close);
+        }
+        // Behind the deadline: what has ended is not renewed.
+        if let Some(close) = self.take_renewal(now) {
+            return self.end_socket(now, close);
+        }
+        self.watch_end(now);
         if let Some(close) = self.tick_session(now) {
             return self.end_socket(now, close);
         }
@@ -306,20 +470,41 @@ impl Connection {
         }
     }
 
-    /// Looks whether a session that the socket came by has ended, and tells them that they are used.
+    /// Runs the timer of the nearest end.
+    fn watch_end(&mut self, now: Now) {
+        let State::Serving(serving) = &self.state else {
+            return;
+        };
+        let at = |(deadline, _): End| {
+            let by_wall = deadline.moment(now);
+            if by_wall.after(CLOCK_SLACK) < deadline.at {
+                by_wall
+            } else {
+                deadline.at
+            }
+        };
+        match serving.socket.ends.all().map(at).min() {
+            Some(at) => self.timers.set(Timer::Expiry, at),
+            None => self.timers.stop(Timer::Expiry),
+        }
+    }
+
+    /// Looks whether a session that opened the socket has ended, and tells it that it is used.
     fn tick_session(&mut self, now: Now) -> Option<Close> {
         let gateway = Arc::clone(self.gateway());
         let State::Serving(serving) = &mut self.state else {
             return None;
         };
         let socket = &mut serving.socket;
-        if let Some(ended) = socket.memberships.iter().find_map(Membership::ended) {
+        let renewed = socket.renewed.iter().flat_map(|(_, memberships)| memberships);
+        let mut all = socket.memberships.iter().chain(renewed);
+        if let Some(ended) = all.find_map(Membership::ended) {
             return Some(match ended {
                 Ended::LoggedOut => Close::LoggedOut,
                 Ended::Dropped => Close::Revoked,
             });
         }
-        if now.at >= socket.told.after(SESSION_NEWS) {
+        if !socket.memberships.is_empty() && now.at >= socket.told.after(SESSION_NEWS) {
             socket.told = now.at;
             for membership in &socket.memberships {
                 gateway.sessions().used(membership, now);
@@ -416,17 +601,19 @@ impl Connection {
         let (State::Serving(serving), Some(server)) = (&self.state, self.server()) else {
             return;
         };
-        self.notes.push_back(Note::Closed(Box::new(Closed {
+        let closed = Box::new(Closed {
             server: Arc::clone(&server.id),
             service: Arc::clone(&serving.socket.rules.name),
             code,
             reason,
             request: serving.socket.request,
-            duration: at.since(serving.socket.opened),
+            duration: at.since(serving.socket.opened.at),
             messages_in: serving.socket.received.messages,
             messages_out: serving.socket.sent.messages,
             bytes_in: serving.socket.received.bytes,
             bytes_out: serving.socket.sent.bytes,
-        })));
+        });
+        self.gateway().meters().closed(&closed);
+        self.notes.push_back(Note::Closed(closed));
     }
 }

@@ -4,7 +4,8 @@
 //! that leg, until it has found what it was begun for. It knows neither who asked nor how long that
 //! one waits: whoever runs it drops it, with its leg, when the time is over.
 
-pub(crate) mod http;
+pub mod http;
+pub mod ldap;
 
 use std::fmt;
 
@@ -34,7 +35,6 @@ impl<'a> Line<'a> {
     }
 
     /// Starts TLS; answered by [`LegEvent::Secured`] or [`LegEvent::Broken`].
-    #[expect(dead_code, reason = "HTTP has no StartTLS; LDAP does")]
     pub(crate) fn secure(&mut self, tls: ClientTls) {
         self.legs.secure(self.leg, tls);
     }
@@ -44,7 +44,9 @@ impl<'a> Line<'a> {
 #[derive(Debug)]
 pub(crate) enum Talk {
     /// A request over HTTP.
-    Http(http::Fetch),
+    Http(Box<http::Fetch>),
+    /// A login at a directory.
+    Ldap(Box<ldap::Talk>),
 }
 
 /// What an exchange has found.
@@ -52,6 +54,26 @@ pub(crate) enum Talk {
 pub(crate) enum Said {
     /// The answer to a request over HTTP.
     Http(http::Reply),
+    /// What a directory says of a user and a password.
+    Ldap(ldap::Verdict),
+}
+
+impl Said {
+    /// Returns the answer to a request over HTTP; nobody else is asked so.
+    pub(crate) fn http(self) -> Result<http::Reply, Fault> {
+        match self {
+            Self::Http(reply) => Ok(reply),
+            Self::Ldap(_) => Err(Fault::Unusable),
+        }
+    }
+
+    /// Returns what a directory says; nobody else is asked so.
+    pub(crate) fn ldap(self) -> Result<ldap::Verdict, Fault> {
+        match self {
+            Self::Ldap(verdict) => Ok(verdict),
+            Self::Http(_) => Err(Fault::Unusable),
+        }
+    }
 }
 
 impl Talk {
@@ -59,6 +81,7 @@ impl Talk {
     pub(crate) fn hear(&mut self, line: &mut Line<'_>, event: LegEvent<'_>) -> Option<Result<Said, Fault>> {
         match self {
             Self::Http(fetch) => fetch.hear(line, event).map(|ended| ended.map(Said::Http)),
+            Self::Ldap(talk) => talk.hear(line, event).map(|ended| ended.map(Said::Ldap)),
         }
     }
 }

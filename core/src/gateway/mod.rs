@@ -1,9 +1,12 @@
 //! What all connections share: rules, limits, budgets, bells, counters.
 
 mod admission;
+mod meters;
 mod outside;
 mod proof;
 mod reload;
+mod renewals;
+mod revocations;
 mod sessions;
 mod sockets;
 mod stepups;
@@ -18,9 +21,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use admission::Admission;
+pub(crate) use meters::CONTENT_TYPE as METRICS_TYPE;
 pub(crate) use outside::{Asked, Errand, Outside, Waiting};
 pub(crate) use proof::{Proof, Redeemed};
-pub(crate) use sessions::{Ended, Membership, Sessions};
+pub(crate) use renewals::{Order, Registration, Renewals, Renewed};
+pub(crate) use sessions::{Ended, Membership, Session, Sessions};
 pub(crate) use sockets::OpenSocket;
 pub(crate) use stepups::StepUp;
 pub(crate) use tickets::{Bound, NoTicket, Place, Tickets};
@@ -41,6 +46,9 @@ use crate::time::Now;
 /// Descriptors that a process needs beside its connections: listeners, log, files that are read.
 const DESCRIPTORS_BESIDE: u64 = 64;
 
+/// Connections to the admin listener beyond the limit: who floods the gateway is not to keep its
+/// operator out.
+const ADMIN_RESERVE: usize = 16;
 /// Fewer connections than this are worth a warning even where nobody asked for more: a browser opens
 /// several, and the usual limit of 1,024 descriptors is soon reached.
 const FEW_CONNECTIONS: usize = 1_000;
@@ -90,6 +98,8 @@ pub struct Stats {
 pub struct Gateway {
     entropy: Entropy,
     rules: RwLock<Arc<Rules>>,
+    /// The generation of `rules`, to be looked at often.
+    generation: AtomicU64,
     reload: Mutex<reload::Reload>,
     services: RwLock<BTreeMap<String, Arc<ServiceFactory>>>,
     admissions: admission::Admissions,
@@ -103,6 +113,9 @@ pub struct Gateway {
     sessions: Sessions,
     tickets: Tickets,
     throttle: throttle::Throttle,
+    revocations: revocations::Revocations,
+    renewals: Arc<Renewals>,
+    meters: meters::Meters,
     nonces: Nonces,
     verdicts: Verdicts,
     outside: Arc<Outside>,
@@ -145,6 +158,9 @@ impl Gateway {
             sessions: Sessions::default(),
             tickets: Tickets::default(),
             throttle: throttle::Throttle::default(),
+            revocations: revocations::Revocations::default(),
+            renewals: Arc::default(),
+            meters: meters::Meters::default(),
             nonces: Nonces::default(),
             verdicts: Verdicts::default(),
             outside: Arc::default(),
@@ -154,6 +170,7 @@ impl Gateway {
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
+            generation: AtomicU64::new(0),
         }))
     }
 
@@ -220,7 +237,10 @@ impl Gateway {
         let rules = self.rules();
         let server = rules.servers.get(server);
         let balancer = server.is_some_and(|server| server.is_balancer(peer));
-        let limit = self.connection_limit(&rules);
+        let reserve = server
+            .filter(|server| server.admin.is_some())
+            .map_or(0, |_| ADMIN_RESERVE);
+        let limit = self.connection_limit(&rules).saturating_add(reserve);
         let per_address = self.limit_per_address(&rules);
         Admission::new(self, (!balancer).then_some(peer), limit, per_address)
     }
@@ -259,12 +279,22 @@ impl Gateway {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Says whether `rules` are still those in force.
+    pub(crate) fn is_in_force(&self, rules: &Rules) -> bool {
+        rules.generation == self.generation.load(Ordering::Acquire)
+    }
+
     pub(crate) const fn entropy(&self) -> &Entropy {
         &self.entropy
     }
 
     pub(crate) const fn nonces(&self) -> &Nonces {
         &self.nonces
+    }
+
+    /// Has every connection look whether something is new.
+    pub(crate) fn ring_all(&self) {
+        self.bells.ring_all();
     }
 
     pub(crate) const fn verdicts(&self) -> &Verdicts {
@@ -297,6 +327,10 @@ impl Gateway {
 
     pub(crate) const fn tickets(&self) -> &Tickets {
         &self.tickets
+    }
+
+    pub(crate) const fn renewals(&self) -> &Arc<Renewals> {
+        &self.renewals
     }
 
     pub(crate) const fn throttle(&self) -> &throttle::Throttle {
@@ -333,7 +367,7 @@ impl Gateway {
                 let point = rules.points.get(path);
                 let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));
                 let limit = self.rules().limits.message_bytes;
-                Box::new(Points::new(reader, Arc::clone(rules), limit))
+                Box::new(Points::new(reader, limit))
             }
         }
     }

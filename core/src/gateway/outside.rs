@@ -212,6 +212,14 @@ impl Errand {
         self.question.begin(now)
     }
 
+    /// Says whether it is about keys of which there were none yet.
+    pub(crate) fn is_for_first_keys(&self) -> bool {
+        match &self.question {
+            Question::Keys(keys) => keys.keys().is_none(),
+            Question::Token(..) | Question::Password(..) => false,
+        }
+    }
+
     /// Hands over what was said. The text returned is for the operator.
     pub(crate) fn end(mut self, said: Result<Said, Fault>, verdicts: &Verdicts, now: Now) -> Vec<String> {
         let (answer, told) = self.question.end(said, (self.key, verdicts), now);

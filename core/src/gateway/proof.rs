@@ -36,9 +36,18 @@ impl Proof {
         self.sessions.extend(next.sessions);
         Self {
             grant: self.grant.join(next.grant),
-            // It was looked at a moment ago, and a factor that waits does so under the same rules.
-            basis: Basis::default(),
+            basis: self.basis.join(next.basis),
             sessions: self.sessions,
+        }
+    }
+
+    /// Returns this with the credential of `renewed` in the place of the one that the same realm was
+    /// passed by. Sessions stay: what began with one ends with it.
+    pub(crate) fn renewed_by(&self, renewed: &Self) -> Self {
+        Self {
+            grant: self.grant.clone(),
+            basis: self.basis.clone().replace(&renewed.basis),
+            sessions: self.sessions.clone(),
         }
     }
 
@@ -57,7 +66,14 @@ impl Proof {
         if over || self.session_is_over(now) {
             return Err(Reason::Expired);
         }
-        let grant = self.basis.renew(realm, &self.grant).ok_or(Reason::Revoked)?;
+        let renewed = self.basis.renew([realm], &self.grant, now);
+        let grant = renewed.map_err(|reason| {
+            if reason == Reason::Expired {
+                reason
+            } else {
+                Reason::Revoked
+            }
+        })?;
         Ok(Self {
             grant,
             ..self.clone()

@@ -42,11 +42,7 @@ impl Reload {
             .map(|(path, file)| (path.clone(), Some(file.stamp)))
             .collect();
         Self {
-            listen: config
-                .servers
-                .iter()
-                .map(|server| server.listen.clone())
-                .collect(),
+            listen: listens(&config),
             path: config.path,
             text: config.text,
             pages: config.pages,
@@ -65,6 +61,13 @@ impl Reload {
         let (forward, backward) = (now.unix.since(before.unix), before.unix.since(now.unix));
         backward > JUMP || forward.abs_diff(at) > JUMP
     }
+}
+
+/// Returns where every server listens, the admin listener last.
+fn listens(config: &Config) -> Vec<Vec<std::net::SocketAddr>> {
+    let servers = config.servers.iter().map(|server| server.listen.clone());
+    let admin = config.admin.iter().map(|admin| admin.listen.clone());
+    servers.chain(admin).collect()
 }
 
 /// Looks at the files again.
@@ -110,10 +113,9 @@ impl Gateway {
             notes.push(Note::OverLimit { count: refused });
         }
         notes.extend(self.unproxied());
+        notes.extend(self.take_warnings());
         let (known, path, text, jumped) = {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
-            let warnings = std::mem::take(&mut reload.warnings);
-            notes.extend(warnings.into_iter().map(|message| Note::Warning { message }));
             let jumped = reload.clocks_jumped(now);
             (
                 reload.stamps.clone(),
@@ -134,9 +136,20 @@ impl Gateway {
                 text,
                 files,
             };
-            notes.extend(self.told(&path, &mut files));
+            notes.extend(self.told(&path, &mut files, now));
         }
         notes
+    }
+
+    /// Takes what is to be said about the configuration that was loaded; [`Gateway::refresh`] says it
+    /// otherwise.
+    pub fn take_warnings(&self) -> Vec<Note> {
+        let warnings = {
+            let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut reload.warnings)
+        };
+        let warning = |message| Note::Warning { message };
+        warnings.into_iter().map(warning).collect()
     }
 
     /// Tells of balancers that do not say whose connections they pass on, at most once a look.
@@ -151,14 +164,14 @@ impl Gateway {
 
     /// Reads the configuration file and all files that it names again (SIGHUP). A bad one changes
     /// nothing. The notes say which it was.
-    pub fn reload(&self, path: &Path, files: &mut dyn Files, _now: Now) -> Vec<Note> {
+    pub fn reload(&self, path: &Path, files: &mut dyn Files, now: Now) -> Vec<Note> {
         // What is read now is known, good or bad: the next look is not to report it once more.
         let known = {
             let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             reload.stamps.clone()
         };
         self.remember(look(&known, files));
-        self.told(path, files)
+        self.told(path, files, now)
     }
 
     fn remember(&self, stamps: Stamps) {
@@ -166,8 +179,8 @@ impl Gateway {
     }
 
     /// Reloads, and returns what is to be said about it.
-    fn told(&self, path: &Path, files: &mut dyn Files) -> Vec<Note> {
-        match self.try_reload(path, files) {
+    fn told(&self, path: &Path, files: &mut dyn Files, now: Now) -> Vec<Note> {
+        match self.try_reload(path, files, now) {
             Ok(warnings) => {
                 let warnings = warnings.into_iter().map(|message| Note::Warning { message });
                 warnings.chain([Note::Reloaded]).collect()
@@ -176,19 +189,14 @@ impl Gateway {
         }
     }
 
-    fn try_reload(&self, path: &Path, files: &mut dyn Files) -> Result<Vec<String>, ConfigErrors> {
+    fn try_reload(&self, path: &Path, files: &mut dyn Files, now: Now) -> Result<Vec<String>, ConfigErrors> {
         let mut config = Config::load(path, files)?;
         let (pages, listen) = {
             let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             (reload.pages.clone(), reload.listen.clone())
         };
         config.pages = pages;
-        let now_listen: Vec<_> = config
-            .servers
-            .iter()
-            .map(|server| server.listen.clone())
-            .collect();
-        if now_listen != listen {
+        if listens(&config) != listen {
             let place = Place {
                 line: 1,
                 column: 1,
@@ -200,7 +208,14 @@ impl Gateway {
         // Parsed outside of all locks; the swap is all that a handshake can wait for.
         let mut built = rules::build(&config, &self.rules().remote_keys)?;
         let warnings = std::mem::take(&mut built.warnings);
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(built);
+        {
+            let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+            built.generation = rules.generation + 1;
+            // Behind the swap it would be seen late by who holds the old rules, and before it never.
+            let generation = built.generation;
+            *rules = Arc::new(built);
+            self.generation.store(generation, Ordering::Release);
+        }
         let points = config
             .services
             .values()
@@ -214,6 +229,7 @@ impl Gateway {
             *reload = Reload::new(config, Vec::new());
             reload.clocks = clocks;
         }
+        self.end_revoked(now);
         self.bells.ring_all();
         Ok(warnings)
     }

@@ -271,6 +271,24 @@ impl Sessions {
         self.lock().touch(key, now);
     }
 
+    /// Returns how many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().by_key.len()
+    }
+
+    /// Ends every session whose proof `wanted` picks, and its sockets.
+    pub(super) fn end_all(&self, wanted: impl Fn(&Proof) -> bool) {
+        let ended: Vec<_> = {
+            let mut table = self.lock();
+            let picked = |(key, entry): (&Key, &Entry)| wanted(&entry.session.proof).then_some(*key);
+            let keys: Vec<_> = table.by_key.iter().filter_map(picked).collect();
+            keys.iter().filter_map(|key| table.remove(key)).collect()
+        };
+        for session in ended {
+            session.thread.end(Ended::Dropped);
+        }
+    }
+
     /// Ends the session with this id, if it is one of `realm`, and its sockets. Returns whose it was.
     pub(crate) fn close(&self, entropy: &Entropy, id: &[u8], realm: &str, now: Now) -> Option<Proof> {
         let Looked::Found(session) = self.find(entropy, id, realm, now) else {

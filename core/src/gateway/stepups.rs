@@ -126,6 +126,12 @@ impl StepUps {
         (!ends.is_due(now) && Arc::ptr_eq(&step_up.service, service)).then_some(step_up)
     }
 
+    /// Returns how many wait.
+    pub(super) fn len(&self) -> usize {
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.waiting.len()
+    }
+
     /// Forgets what has ended.
     pub(super) fn sweep(&self, now: Now) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -143,6 +143,22 @@ impl Tickets {
         Ok(ticket)
     }
 
+    /// Returns how many are unspent.
+    pub(super) fn len(&self) -> usize {
+        self.lock().unspent.len()
+    }
+
+    /// Takes every unspent ticket away whose proof `wanted` picks.
+    pub(super) fn end_all(&self, wanted: impl Fn(&Proof) -> bool) {
+        let mut table = self.lock();
+        let picked = |(key, ticket): (&Key, &Ticket)| wanted(&ticket.proof).then_some((ticket.ends.at, *key));
+        let gone: Vec<_> = table.unspent.iter().filter_map(picked).collect();
+        for turn in gone {
+            table.by_end.remove(&turn);
+            table.forget(&turn.1);
+        }
+    }
+
     /// Uses a ticket of `realm` at `place`, up: whatever comes of it, it is spent.
     ///
     /// # Errors

@@ -111,6 +111,7 @@ impl LogQueue {
             | Note::AcceptFailed { .. }
             | Note::Panicked
             | Note::Draining
+            | Note::Revocation(_)
             | Note::Warning { .. } => HARD_QUEUE_BYTES,
         };
         let mut waiting = self.lock();
@@ -162,6 +163,8 @@ const fn name_and_level(note: &Note) -> (&'static str, Level) {
         Note::AcceptFailed { .. } => ("accept_failed", Level::Warn),
         Note::Panicked => ("panicked", Level::Error),
         Note::Draining => ("draining", Level::Info),
+        // Shown at every usual level: the operator keeps it.
+        Note::Revocation(_) => ("revocation", Level::Warn),
         Note::Warning { .. } => ("warning", Level::Warn),
     }
 }
@@ -190,6 +193,7 @@ fn write_note(out: &mut Vec<u8>, format: Format, note: &Note, now: Now) {
             | Note::AcceptFailed { .. }
             | Note::Panicked
             | Note::Draining
+            | Note::Revocation(_)
             | Note::Warning { .. },
             _,
         ) => {
@@ -216,6 +220,21 @@ fn write_members(line: &mut Line<'_>, note: &Note) {
         Note::AcceptFailed { server, error } => {
             line.string("server", server);
             line.message("error", error);
+        }
+        Note::Revocation(revocation) => {
+            let members = [
+                ("subject", &revocation.subject),
+                ("jti", &revocation.jti),
+                ("issuer", &revocation.issuer),
+                ("realm", &revocation.realm),
+            ];
+            for (name, value) in members {
+                // Whole, or the line would revoke somebody else once it stands in the file.
+                if let Some(value) = value {
+                    line.message(name, value);
+                }
+            }
+            line.string("until", &rfc3339(revocation.until));
         }
         Note::Warning { message } => line.message("message", message),
         // The first two have lines of their own; the others have no members.

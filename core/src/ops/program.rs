@@ -9,6 +9,7 @@ use crate::config::{Config, ConfigErrors, Files, Page};
 use crate::entropy::Seed;
 use crate::gateway::{Capacity, Gateway, Listener};
 use crate::note::Note;
+use crate::rules::ADMIN;
 
 /// Where the demo listens unless the operator says otherwise.
 pub const DEMO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
@@ -37,7 +38,11 @@ pub fn load(
 
 /// Returns the note that `listener` is bound to `address`, which has the real port.
 pub fn listening(listener: &Listener, address: SocketAddr) -> Note {
-    let scheme = if listener.tls { "wss" } else { "ws" };
+    let scheme = match (listener.tls, &*listener.id) {
+        (true, _) => "wss",
+        (false, ADMIN) => "http",
+        (false, _) => "ws",
+    };
     Note::Listening {
         server: Arc::clone(&listener.id),
         url: format!("{scheme}://{address}"),

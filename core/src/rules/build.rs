@@ -53,11 +53,14 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
         .values()
         .map(|service| (service.name.as_str(), Arc::new(builder.service(service, &realms))))
         .collect();
-    let servers = config
+    let mut servers: Vec<_> = config
         .servers
         .iter()
         .map(|server| builder.server(server, &services, &realms))
         .collect();
+    let admin = config.admin.as_ref();
+    servers.extend(admin.and_then(|admin| builder.admin(admin)));
+    let revocations = builder.listed(admin.and_then(|admin| admin.revocations.as_ref()));
     let Builder {
         errors,
         warnings,
@@ -67,10 +70,13 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
     match ConfigErrors::from_vec(errors) {
         Some(errors) => Err(errors),
         None => Ok(Rules {
+            generation: 0,
             servers,
             limits: config.limits.clone(),
             throttle: config.throttle.clone(),
             drain_grace: config.drain_grace,
+            revocations: Arc::new(revocations),
+            realms: config.realms.keys().cloned().collect(),
             remote_keys,
             warnings,
         }),
@@ -80,7 +86,7 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
 pub(super) struct Builder<'c> {
     pub(super) config: &'c Config,
     pub(super) errors: Vec<ConfigError>,
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
     /// The names of all groups of all group files: roles that exist.
     groups: BTreeSet<String>,
     /// Key sets of issuers that were fetched already.
@@ -149,6 +155,8 @@ impl<'c> Builder<'c> {
             anonymous: realm.anonymous.as_ref().map(|anonymous| anonymous.roles.clone()),
             nonce_lifetime: realm.digest.nonce_lifetime,
             session_timeout: realm.session_timeout,
+            authorization_timeout: realm.authorization_timeout,
+            renewal: realm.renewal.clone(),
             form: realm.form.clone(),
             tickets: realm.tickets.clone(),
             origins: self.path_origins(realm),
@@ -167,6 +175,7 @@ impl<'c> Builder<'c> {
                         ModuleKind::Introspection(module) => {
                             Module::Introspection(Arc::new(self.introspection(module)?))
                         }
+                        ModuleKind::Ldap(ldap) => Module::Ldap(Arc::new(self.ldap(ldap)?)),
                         ModuleKind::Ephemeral(ephemeral) => Module::Ephemeral(self.ephemeral(ephemeral)),
                     };
                     Some((module.success, built))
@@ -395,6 +404,7 @@ impl<'c> Builder<'c> {
             balancers: server.proxy_protocol.clone(),
             routes,
             below,
+            admin: None,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The rules in force: the configuration with every file read and every name resolved. A snapshot
 //! that does not change; a reload makes another one.
 
+mod admin;
 mod build;
 mod realm_path;
 mod remote;
 mod route;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,23 +15,33 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 
+pub(crate) use admin::{ADMIN, AdminPath, AdminToken};
 pub(crate) use build::build;
 pub(crate) use realm_path::{PathKind, RealmPath};
 pub(crate) use route::Found;
 
+use crate::auth::grant::Grant;
 use crate::auth::realm::Realm;
 use crate::auth::remote::RemoteKeys;
+use crate::auth::revoked::Listed;
 use crate::authz::acl::Acl;
-use crate::config::{self, Carrier, Limits, Network, Page, ServiceKind};
+use crate::config::{self, Carrier, Entitlement, Limits, Network, Page, ServiceKind};
 use crate::http::{Host, HostPattern, Origin, OriginPattern, Status};
+use crate::reason::Reason;
 
 /// The rules in force.
 #[derive(Debug)]
 pub(crate) struct Rules {
+    /// How many came before: no two snapshots of one gateway have the same number.
+    pub(crate) generation: u64,
     pub(crate) servers: Vec<Server>,
     pub(crate) limits: Limits,
     pub(crate) throttle: config::Throttle,
     pub(crate) drain_grace: Duration,
+    /// Who the file of revocations names.
+    pub(crate) revocations: Arc<Listed>,
+    /// The names of all realms.
+    realms: BTreeSet<String>,
     /// The key sets that are fetched from their issuers.
     pub(crate) remote_keys: Vec<Arc<RemoteKeys>>,
     /// What was left out while the rules were built, for the log.
@@ -53,6 +64,8 @@ pub(crate) struct Server {
     pub(crate) routes: BTreeMap<String, Vec<Route>>,
     /// What is served below a path too, the longest one first.
     pub(crate) below: Vec<(String, Vec<Route>)>,
+    /// What changes need at the admin listener; `None` for every other server.
+    pub(crate) admin: Option<AdminToken>,
 }
 
 /// One way to what is served under a path.
@@ -74,6 +87,8 @@ pub(crate) enum Target {
     Page(Page),
     /// A path that a realm answers itself.
     Realm(RealmPath),
+    /// A path of the admin listener.
+    Admin(AdminPath),
 }
 
 /// One service.
@@ -105,6 +120,26 @@ pub(crate) struct Service {
     pub(crate) require_subprotocol: bool,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) ping_interval: Duration,
+}
+
+impl Rules {
+    /// Says whether there is a realm of this name.
+    pub(crate) fn has_realm(&self, name: &str) -> bool {
+        self.realms.contains(name)
+    }
+
+    /// Returns the service of this name on the server with the index `server`, if it is served there.
+    pub(crate) fn service(&self, server: usize, name: &str) -> Option<&Arc<Service>> {
+        let server = self.servers.get(server)?;
+        let below = server.below.iter().flat_map(|(_, routes)| routes);
+        let routes = server.routes.values().flatten().chain(below);
+        routes
+            .filter_map(|route| match &route.to {
+                Target::Service(service) | Target::Directory(service, _) => Some(service),
+                Target::Page(_) | Target::Realm(_) | Target::Admin(_) => None,
+            })
+            .find(|service| &*service.name == name)
+    }
 }
 
 impl Server {
@@ -150,6 +185,26 @@ impl Service {
     /// Returns the realm of the factor `index`, counted from 0.
     pub(crate) fn factor(&self, index: usize) -> Option<&Arc<Realm>> {
         self.realms().nth(index)
+    }
+
+    /// Returns what `grant` lacks where it needs these entitlements; `None` if it is enough.
+    pub(crate) fn lacks(&self, grant: &Grant, needed: &[Entitlement]) -> Option<Reason> {
+        self.realm.as_ref()?;
+        let has_roles = self.require_roles.iter().all(|role| grant.roles.contains(role));
+        if !has_roles {
+            return Some(Reason::MissingRole);
+        }
+        let entitled = needed
+            .iter()
+            .all(|entitlement| self.acl.holds(&grant.roles, *entitlement));
+        if !entitled {
+            return Some(Reason::MissingEntitlement);
+        }
+        let has_scopes = self
+            .require_scopes
+            .iter()
+            .all(|scope| grant.scopes.contains(scope));
+        (!has_scopes).then_some(Reason::MissingScope)
     }
 
     /// Says whether a page of `origin` may open a socket here (R11).

@@ -23,6 +23,7 @@ pub(crate) enum PathKind {
     Login,
     Logout,
     Ticket,
+    Renewal,
 }
 
 impl PathKind {
@@ -31,7 +32,7 @@ impl PathKind {
         match self {
             Self::Login => "GET, HEAD, POST",
             Self::Logout => "POST",
-            Self::Ticket => "POST, OPTIONS",
+            Self::Ticket | Self::Renewal => "POST, OPTIONS",
         }
     }
 }
@@ -128,7 +129,9 @@ fn own_paths(realm: &Arc<Realm>) -> Vec<(String, RealmPath)> {
         .tickets
         .iter()
         .map(|tickets| (&tickets.path, PathKind::Ticket));
+    let renewal = realm.renewal.iter().map(|path| (path, PathKind::Renewal));
     form.chain(tickets)
+        .chain(renewal)
         .map(|(path, kind)| {
             let realm = Arc::clone(realm);
             (path.clone(), RealmPath { realm, kind })

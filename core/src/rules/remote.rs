@@ -11,7 +11,8 @@ use crate::auth::introspection::{Introspection, Settings};
 use crate::auth::jwt;
 use crate::auth::realm::Keys;
 use crate::auth::remote::{Callee, RemoteKeys};
-use crate::config::{self, ConfigError, Endpoint};
+use crate::config::{self, ConfigError, Endpoint, FileRef, Place};
+use crate::exchange::ldap::{self, Directory};
 use crate::leg::{ClientTls, Destination};
 use crate::tls;
 
@@ -75,7 +76,7 @@ impl<'c> Builder<'c> {
     /// Returns how to reach `endpoint`, and the certificates that it is trusted by.
     fn callee(&mut self, endpoint: &Endpoint) -> Option<(Callee, &'c [u8])> {
         let (tls, trusted) = if endpoint.tls {
-            let (config, trusted) = self.trust(endpoint)?;
+            let (config, trusted) = self.trust(endpoint.ca_file.as_ref(), &endpoint.place)?;
             let Ok(name) = ServerName::try_from(endpoint.host.clone()) else {
                 let message = "no certificate can be for this host";
                 let path = self.config.path.clone();
@@ -99,9 +100,35 @@ impl<'c> Builder<'c> {
         Some((callee, trusted))
     }
 
-    /// Returns the settings of a TLS client that trusts what `endpoint` says, or the system.
-    fn trust(&mut self, endpoint: &Endpoint) -> Option<(Arc<ClientConfig>, &'c [u8])> {
-        let path = match &endpoint.ca_file {
+    pub(super) fn ldap(&mut self, ldap: &config::Ldap) -> Option<Directory> {
+        let tls = match ldap.url.tls || ldap.start_tls {
+            true => Some(self.trust(ldap.ca_file.as_ref(), &ldap.place)?.0),
+            false => None,
+        };
+        let file = ldap.account.as_ref().map(|account| &account.password);
+        let password = file.map(|file| self.bytes(file));
+        let fault = match Directory::new(ldap, password, tls) {
+            Ok(directory) => return Some(directory),
+            Err(fault) => fault,
+        };
+        match (fault, file) {
+            (ldap::Fault::Password, Some(file)) => {
+                self.fault(file, None, "the file holds no password, but an account needs one");
+            }
+            (ldap::Fault::Password | ldap::Fault::Host, _) => {
+                let message = "no certificate can be for this host";
+                let path = self.config.path.clone();
+                self.errors
+                    .push(ConfigError::new(&path, ldap.place.clone(), message));
+            }
+        }
+        None
+    }
+
+    /// Returns the settings of a TLS client that trusts the certificates of `ca_file`, or what the
+    /// system trusts. `place` is where faults of the system's are told.
+    fn trust(&mut self, ca_file: Option<&FileRef>, place: &Place) -> Option<(Arc<ClientConfig>, &'c [u8])> {
+        let path = match ca_file {
             Some(file) => &file.path,
             None => self.config.system_roots.as_ref()?,
         };
@@ -117,13 +144,12 @@ impl<'c> Builder<'c> {
                 Some((config, bytes))
             }
             Err(error) => {
-                match &endpoint.ca_file {
+                match ca_file {
                     Some(file) => self.fault(file, None, error),
                     None => {
                         let message = format!("{}: {error}; name a \"caFile\"", path.display());
                         let file = self.config.path.clone();
-                        self.errors
-                            .push(ConfigError::new(&file, endpoint.place.clone(), message));
+                        self.errors.push(ConfigError::new(&file, place.clone(), message));
                     }
                 }
                 None

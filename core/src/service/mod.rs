@@ -16,6 +16,7 @@ use crate::auth::grant::Grant;
 pub use crate::leg::LegEvent;
 use crate::leg::{ClientTls, Destination, Leg};
 use crate::legs::Legs;
+use crate::rules;
 use crate::time::{Moment, Now};
 use crate::ws::{self, Close, Encoded, Message};
 
@@ -72,6 +73,8 @@ pub type ServiceFactory = dyn Fn(&Grant) -> Box<dyn Service> + Send + Sync;
 pub struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) grant: &'a Grant,
+    /// The service by the rules of now: a reload may change them under an open socket.
+    pub(crate) rules: &'a rules::Service,
     pub(crate) legs: &'a mut Legs,
     pub(crate) sent: &'a mut Tally,
     pub(crate) close: &'a mut Option<Close>,

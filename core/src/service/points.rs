@@ -1,8 +1,6 @@
 //! `points`: named last values. A client sees the state at once and then every write; who is entitled
 //! to sets it by sending.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -12,7 +10,6 @@ use crate::config::Entitlement;
 use crate::http::date::rfc3339;
 use crate::hub::Reader;
 use crate::legs::HIGH_WATER;
-use crate::rules;
 use crate::time::UnixTime;
 use crate::ws::{Close, Message};
 
@@ -27,18 +24,13 @@ const QUALITIES: [&str; 3] = ["good", "bad", "uncertain"];
 pub(crate) struct Points {
     /// Its place among the readers; `None` if the path leads to no point, which no route does.
     reader: Option<Reader>,
-    rules: Arc<rules::Service>,
     /// Longest value, in bytes of JSON.
     value_limit: usize,
 }
 
 impl Points {
-    pub(crate) const fn new(reader: Option<Reader>, rules: Arc<rules::Service>, value_limit: usize) -> Self {
-        Self {
-            reader,
-            rules,
-            value_limit,
-        }
+    pub(crate) const fn new(reader: Option<Reader>, value_limit: usize) -> Self {
+        Self { reader, value_limit }
     }
 
     /// Sends what is new, as far as the client keeps up.
@@ -50,7 +42,11 @@ impl Points {
     }
 
     fn set(&self, context: &Context<'_>, message: &Message) -> Result<(), Close> {
-        if !self.rules.acl.holds(&context.grant().roles, Entitlement::Write) {
+        if !context
+            .rules
+            .acl
+            .holds(&context.grant().roles, Entitlement::Write)
+        {
             return Err(Close::NotAllowedToWrite);
         }
         let text = match message {

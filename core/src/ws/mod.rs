@@ -35,6 +35,12 @@ pub enum Close {
     LoggedOut,
     /// 3003 `revoked`.
     Revoked,
+    /// 3000 `authorization timeout`.
+    AuthorizationTimeout,
+    /// 3003 `subject changed`.
+    SubjectChanged,
+    /// 3003 `access changed`.
+    AccessChanged,
     /// 3003 `not allowed to write`.
     NotAllowedToWrite,
     /// 1001 `server shutting down`.
@@ -61,8 +67,12 @@ impl Close {
     /// Returns the code (RFC 6455 section 7.4; 3000 and 3003 as registered with IANA).
     pub const fn code(self) -> u16 {
         match self {
-            Self::TokenExpired | Self::SessionTimeout => 3000,
-            Self::LoggedOut | Self::Revoked | Self::NotAllowedToWrite => 3003,
+            Self::TokenExpired | Self::SessionTimeout | Self::AuthorizationTimeout => 3000,
+            Self::LoggedOut
+            | Self::Revoked
+            | Self::AccessChanged
+            | Self::SubjectChanged
+            | Self::NotAllowedToWrite => 3003,
             Self::ShuttingDown | Self::Idle => 1001,
             Self::SlowConsumer => 1013,
             Self::TooBig => 1009,
@@ -81,6 +91,9 @@ impl Close {
             Self::SessionTimeout => "session timeout",
             Self::LoggedOut => "logged out",
             Self::Revoked => "revoked",
+            Self::AccessChanged => "access changed",
+            Self::AuthorizationTimeout => "authorization timeout",
+            Self::SubjectChanged => "subject changed",
             Self::NotAllowedToWrite => "not allowed to write",
             Self::ShuttingDown => "server shutting down",
             Self::Idle => "idle",

@@ -1,5 +1,6 @@
 //! Verifiers elsewhere as the tests play them: words in, words out, the same in all three worlds.
 
+pub mod directory;
 pub mod idp;
 
 use std::fmt;

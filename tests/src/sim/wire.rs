@@ -75,7 +75,7 @@ impl Sim {
     }
 
     /// Lets a far end write. Says whether somebody is there to read it.
-    pub(super) fn write(&mut self, line: u64, leg: Leg, bytes: &[u8]) -> bool {
+    pub fn write(&mut self, line: u64, leg: Leg, bytes: &[u8]) -> bool {
         let open = self.lines.get(&line).is_some_and(|line| line.watched.is_some());
         if let Some(stream) = self.stream(line, leg).filter(|_| open) {
             stream.inbound.extend(bytes);

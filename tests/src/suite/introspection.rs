@@ -363,3 +363,18 @@ pub fn e09_mistakes_do_not_load(world: &World) {
     let error = load_error(&setup(module("127.0.0.1:1")).file("client.secret", "\n"));
     assert!(error.contains("the file holds no password"), "{error}");
 }
+
+/// B12, E16: a reload asks nobody again, and a new password of our own for asking ends no socket.
+pub fn b12_a_new_secret_for_asking_ends_no_socket(world: &World) {
+    let (idp, stage) = start(world, |_| {});
+    let mut client = stage.connect();
+    client.open(&upgrade("/api/ws").bearer("opaque"));
+    idp.is(Mood::Dead);
+    stage.replace("client.secret", b"another one");
+    stage.reload();
+    stage.wait_until("the reload", |stage| stage.log().contains("reloaded"));
+    client.expect_echo(&crate::client::Frame::text("still here"));
+    assert_eq!(idp.asked().len(), 1);
+    // What was found with the old secret is not met with the new one.
+    assert_eq!(statuses(&stage, ["opaque"]), [503]);
+}

@@ -215,3 +215,25 @@ pub fn e08_mistakes_do_not_load(world: &World) {
         assert!(error.contains(says), "{jwks}: {error}");
     }
 }
+
+/// B12, E8: a reload that names a key set which cannot be fetched ends no open socket; as soon as it is
+/// there the socket is judged by it.
+pub fn b12_keys_that_are_not_there_yet_end_no_socket(world: &World) {
+    let (idp, other) = (Idp::new(), Idp::new());
+    publish(&idp, &["1"]);
+    publish(&other, &["2"]);
+    let [url, other_url] = [&idp, &other].map(|idp| format!("http://{}/keys", world.fake(idp.fake(), false)));
+    let stage = setup(json!({ "url": url })).start(world);
+    let mut client = stage.connect();
+    client.open(&upgrade("/api/ws").bearer(&token(&stage, "1")));
+    other.is(Mood::Dead);
+    let changed = setup(json!({ "url": other_url })).all_files();
+    stage.replace(crate::world::FILE, &changed[crate::world::FILE]);
+    stage.reload();
+    stage.wait_until("the reload", |stage| stage.log().contains("reloaded"));
+    client.expect_echo(&Frame::text("nobody knows"));
+    assert_eq!(ask(&stage, "2"), 503);
+    client.expect_echo(&Frame::text("still nobody"));
+    other.is(Mood::Well);
+    client.expect_close(3003, "access changed");
+}

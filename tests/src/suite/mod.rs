@@ -1,6 +1,7 @@
 //! The conformance suite: one file per topic, one function per row, run in every world.
 
 pub mod acl;
+pub mod admin;
 pub mod basic;
 pub mod bearer;
 pub mod broadcast;
@@ -20,9 +21,11 @@ pub mod introspection;
 pub mod issued_factors;
 pub mod jws;
 pub mod keyset;
+pub mod ldap;
 pub mod legs;
 pub mod lifetime;
 pub mod limits;
+pub mod load;
 pub mod log;
 pub mod matrix;
 pub mod origin;
@@ -30,6 +33,7 @@ pub mod points;
 pub mod policy;
 pub mod proxied;
 pub mod reload;
+pub mod renewal;
 pub mod route;
 pub mod same;
 pub mod schemes;
@@ -56,6 +60,18 @@ macro_rules! rows {
                 m09_unknown_roles_do_not_load,
                 e10_an_anonymous_client_without_the_entitlement_is_401,
                 a_public_service_has_no_list,
+            ],
+            admin: [
+                e19_health_is_answered_without_a_token,
+                r17_the_admin_listener_checks_host,
+                e17_figures_are_counted,
+                e20_revoking_needs_the_token,
+                e20_a_revoked_subject_loses_its_sockets,
+                e20_a_revocation_says_whose,
+                e20_a_revocation_ends_or_is_lifted,
+                e20_sessions_and_tickets_end_with_their_subject,
+                e20_the_file_is_watched,
+                admin_is_for_loopback,
             ],
             basic: [
                 m04_right_passwords_are_granted,
@@ -282,6 +298,7 @@ macro_rules! rows {
                 e09_too_many_questions_are_503,
                 e09_over_tls_with_the_authorities_of_the_file,
                 e09_mistakes_do_not_load,
+                b12_a_new_secret_for_asking_ends_no_socket,
             ],
             issued_factors: [
                 r06_a_session_is_a_factor,
@@ -309,6 +326,22 @@ macro_rules! rows {
                 e08_a_reload_fetches_nothing_and_withdrawn_keys_end,
                 e08_cache_control_is_heard_within_limits,
                 e08_mistakes_do_not_load,
+                b12_keys_that_are_not_there_yet_end_no_socket,
+            ],
+            ldap: [
+                m24_members_of_a_group_hold_its_role,
+                m24_search_bind_and_groups,
+                m24_wrong_password_and_unknown_user_look_the_same,
+                m24_a_filter_in_the_name_matches_nobody,
+                m24_an_empty_password_reaches_nobody,
+                m24_two_entries_are_nobody,
+                m24_start_tls_goes_first,
+                m24_over_tls_with_the_authorities_of_the_file,
+                m24_a_directory_that_fails_is_503_and_recovers,
+                m24_a_dead_directory_touches_no_open_socket,
+                m24_too_many_conversations_are_503,
+                m24_in_a_chain,
+                m24_mistakes_do_not_load,
             ],
             legs: [
                 legs_dial_write_and_end,
@@ -336,6 +369,9 @@ macro_rules! rows {
                 e15_announced_messages_share_one_memory,
                 r02_a_refusal_survives_a_sending_client,
                 r02_discarding_is_bounded,
+            ],
+            load: [
+                e16_reloads_under_load_lose_no_handshake_and_no_socket,
             ],
             log: [
                 r10_values_of_parameters_are_not_logged,
@@ -465,8 +501,23 @@ macro_rules! rows {
                 e14_behind_a_balancer_each_client_is_throttled_alone,
             ],
             reload: [
+                r14_a_removed_user_loses_the_socket,
+                r14_a_lost_role_loses_the_socket,
+                b12_what_new_rules_deny_is_closed,
+                b12_what_new_rules_allow_stays_open,
+                b12_a_further_factor_is_judged_again,
+                b12_tickets_and_sessions_are_judged_again,
                 m15_a_replaced_key_set_is_found,
                 e16_a_bad_file_changes_nothing,
+            ],
+            renewal: [
+                m28_the_authorization_timeout_closes_the_socket,
+                m28_the_same_subject_stays,
+                m28_another_subject_ends_the_socket,
+                m28_a_bad_renewal_touches_nothing,
+                r14_a_renewal_replaces_the_credential,
+                r14_each_factor_is_renewed_alone,
+                m28_a_page_may_renew,
             ],
             route: [
                 m17_each_service_has_its_realm,
@@ -558,12 +609,7 @@ macro_rules! rows {
 #[macro_export]
 macro_rules! rows_ahead {
     ($mount:ident) => {
-        $mount! {
-            reload: [
-                r14_a_removed_user_loses_the_socket,
-                r14_a_lost_role_loses_the_socket,
-            ],
-        }
+        $mount! {}
     };
 }
 

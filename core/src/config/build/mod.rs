@@ -1,6 +1,8 @@
 //! Makes the model from a file whose shape has been checked, and checks what concerns one object.
 
 mod acl;
+mod admin;
+mod ldap;
 mod realm;
 mod remote;
 mod server;
@@ -15,7 +17,7 @@ use jsonc_parser::common::Range;
 
 use super::acl::Acl;
 use super::error::{Place, hint, quote};
-use super::model::{Limits, Realm, Server, Service, Throttle};
+use super::model::{Admin, Limits, Realm, Server, Service, Throttle};
 use super::network::Network;
 use super::shape::Report;
 use super::view::{Item, View};
@@ -28,6 +30,7 @@ pub(super) struct Parts {
     pub(super) servers: Vec<Server>,
     pub(super) realms: BTreeMap<String, Realm>,
     pub(super) services: BTreeMap<String, Service>,
+    pub(super) admin: Option<Admin>,
     pub(super) limits: Option<Limits>,
     pub(super) throttle: Option<Throttle>,
     pub(super) drain_grace: Option<Duration>,
@@ -58,6 +61,7 @@ pub(super) fn build<'s>(report: &mut Report<'s>, top: &View<'s>) -> Parts {
     let mut parts = Parts {
         roles: builder.roles(top),
         acl: builder.acl(top),
+        admin: builder.admin(top),
         limits: builder.limits(top),
         throttle: throttle(&top.object_or("throttle", &NO_MEMBERS)),
         drain_grace: top.duration("drainGrace"),

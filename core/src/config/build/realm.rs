@@ -58,6 +58,8 @@ impl Builder<'_, '_> {
                 .unwrap_or_else(|| vec![Carrier::Authorization]),
             anonymous,
             session_timeout: view.duration("sessionTimeout"),
+            authorization_timeout: view.duration("authorizationTimeout"),
+            renewal: view.owned("renewal"),
             origins: view.item("origins").map(|item| item.texts()),
             form: self.form(&view, &modules),
             tickets: self.tickets(&view),
@@ -138,6 +140,7 @@ impl Builder<'_, '_> {
         let kind = match view.tag()? {
             "users" => ModuleKind::Users(self.users(&view)),
             "jwt" => ModuleKind::Jwt(Box::new(self.jwt(&view)?)),
+            "ldap" => ModuleKind::Ldap(Box::new(self.ldap(&view)?)),
             "introspection" => ModuleKind::Introspection(Box::new(self.introspection(&view)?)),
             "ephemeral" => ModuleKind::Ephemeral(self.ephemeral(&view)?),
             _ => return None,
@@ -181,7 +184,10 @@ impl Builder<'_, '_> {
     fn check_digest(&mut self, view: &View<'_>, challenges: &[Challenge], modules: &[LoginModule]) {
         let file = modules.iter().find_map(|module| match &module.kind {
             ModuleKind::Users(users) => users.digests.as_ref(),
-            ModuleKind::Jwt(_) | ModuleKind::Introspection(_) | ModuleKind::Ephemeral(_) => None,
+            ModuleKind::Jwt(_)
+            | ModuleKind::Introspection(_)
+            | ModuleKind::Ldap(_)
+            | ModuleKind::Ephemeral(_) => None,
         });
         let challenge = challenges
             .iter()
@@ -265,11 +271,14 @@ pub(super) fn claims_mode(view: &View<'_>) -> Option<ClaimsMode> {
 fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
     let bearer = modules.iter().any(|module| match &module.kind {
         ModuleKind::Jwt(_) | ModuleKind::Introspection(_) => true,
-        ModuleKind::Users(_) | ModuleKind::Ephemeral(_) => false,
+        ModuleKind::Users(_) | ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => false,
     });
     let digest = modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.digests.is_some(),
-        ModuleKind::Jwt(_) | ModuleKind::Introspection(_) | ModuleKind::Ephemeral(_) => false,
+        ModuleKind::Jwt(_)
+        | ModuleKind::Introspection(_)
+        | ModuleKind::Ldap(_)
+        | ModuleKind::Ephemeral(_) => false,
     });
     let schemes = [
         (Scheme::Bearer, bearer),
@@ -289,7 +298,7 @@ fn default_challenges(modules: &[LoginModule]) -> Vec<Challenge> {
 fn judge_passwords(modules: &[LoginModule]) -> bool {
     modules.iter().any(|module| match &module.kind {
         ModuleKind::Users(users) => users.passwords.is_some(),
-        ModuleKind::Ephemeral(_) => true,
+        ModuleKind::Ldap(_) | ModuleKind::Ephemeral(_) => true,
         ModuleKind::Jwt(_) | ModuleKind::Introspection(_) => false,
     })
 }

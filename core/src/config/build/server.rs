@@ -165,6 +165,6 @@ fn add_hosts<'a>(hosts: &mut Vec<HostEntry>, accepts: impl Iterator<Item = &'a A
 }
 
 /// Says whether only this machine reaches `address`.
-fn is_loopback(address: SocketAddr) -> bool {
+pub(super) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }

@@ -103,6 +103,8 @@ fn realm(id: &str, description: String, scope: Vec<String>, jwt: Jwt, place: Pla
     Realm {
         name: id.to_owned(),
         description,
+        authorization_timeout: None,
+        renewal: None,
         challenges: vec![Challenge {
             scheme: Scheme::Bearer,
             application_prefix: false,

@@ -3,6 +3,7 @@
 //! another kind.
 
 mod acl;
+mod ldap;
 mod realm;
 mod short;
 mod values;
@@ -36,7 +37,11 @@ pub(super) static TOP: &[Row] = &[
     )
     .or("[]"),
     row("acl", Kind::Object(ACL), "Parent of every service's acl"),
-    later("admin", "The admin listener"),
+    row(
+        "admin",
+        Kind::Object(ADMIN),
+        "The admin listener: health, figures, revocation",
+    ),
     later("bus", "Redis, shared by all nodes"),
     row("limits", Kind::Object(LIMITS), "Bounds on what peers may cost").or("{}"),
     row("throttle", Kind::Object(THROTTLE), "Slows down guessing").or("{}"),
@@ -46,6 +51,23 @@ pub(super) static TOP: &[Row] = &[
         "How long open sockets may take to close at the end",
     )
     .or("\"10 seconds\""),
+];
+
+/// `admin`.
+static ADMIN: &[Row] = &[
+    row(
+        "listen",
+        some(&LISTEN_ADDRESS),
+        "Loopback addresses with ports; port 0 takes a free one",
+    )
+    .required(),
+    row(
+        "tokenFile",
+        Kind::File,
+        "File with the token that POST /revoke asks for",
+    )
+    .required(),
+    row("revocations", Kind::File, "File with one revocation a line"),
 ];
 
 /// `throttle`.

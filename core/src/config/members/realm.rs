@@ -1,6 +1,7 @@
 //! The members of realms and of their login modules.
 
-use super::super::table::{Format, Kind, Row, State, Tagged, Variant, Word, later, refused, row};
+use super::super::table::{Format, Kind, Row, State, Tagged, Variant, Word, refused, row};
+use super::ldap::LDAP;
 use super::values::*;
 
 static MODULE_OBJECT: Kind = Kind::Tagged(&MODULE);
@@ -26,11 +27,12 @@ pub(super) static REALM: &[Row] = &[
         "Lets clients without a credential pass",
     ),
     row("sessionTimeout", POSITIVE, "Longest life of a socket"),
-    later(
+    row(
         "authorizationTimeout",
+        POSITIVE,
         "Longest life of a socket that is not renewed",
     ),
-    later("renewal", "Path that renews a socket"),
+    row("renewal", Kind::Text(&PATH), "Where a POST renews open sockets"),
     row(
         "origins",
         list(&ORIGIN_NAME),
@@ -141,8 +143,8 @@ static MODULE: Tagged = Tagged {
         Variant {
             name: "ldap",
             doc: "An LDAP directory",
-            rows: &[],
-            state: State::Later,
+            rows: LDAP,
+            state: State::Built,
         },
         Variant {
             name: "ephemeral",

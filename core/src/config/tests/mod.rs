@@ -3,6 +3,7 @@
 mod acl;
 mod checks;
 mod factors;
+mod ldap;
 mod loading;
 mod login;
 mod model;
