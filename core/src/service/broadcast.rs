@@ -92,3 +92,67 @@ impl Drop for Broadcast {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::hub::Hub;
+
+    fn message() -> Encoded {
+        Encoded::new(&Message::Binary(Bytes::from(vec![7; 400])))
+    }
+
+    fn broadcast(hub: &Hub, number: u64) -> Broadcast {
+        Broadcast::new(hub.enter(&"topic".into(), (number, &Arc::default()), 1000))
+    }
+
+    /// Says one more message.
+    fn send(sender: &mut Broadcast, now: Moment) {
+        sender.unsaid.push_back(message());
+        sender.say(now);
+    }
+
+    #[test]
+    fn m18_a_sender_is_not_read_while_it_waits_and_waits_for_a_short_time() {
+        let hub = Hub::default();
+        let (mut sender, other) = (broadcast(&hub, 1), broadcast(&hub, 2));
+        let now = Moment::START;
+        send(&mut sender, now);
+        assert!(sender.takes_messages() && sender.deadline().is_none());
+        send(&mut sender, now);
+        assert!(!sender.takes_messages());
+        assert_eq!(sender.deadline(), Some(now.after(PATIENCE)));
+        // It does not begin to wait anew with every look.
+        sender.say(now.after(PATIENCE / 2));
+        assert_eq!(sender.deadline(), Some(now.after(PATIENCE)));
+        assert_eq!(other.member.take(true), Found::Message(message()));
+        sender.say(now.after(PATIENCE / 2));
+        assert!(sender.takes_messages() && sender.deadline().is_none());
+        // From its deadline on it does not wait for the slow one.
+        let later = now.after(PATIENCE * 3);
+        send(&mut sender, now.after(PATIENCE * 2));
+        assert!(!sender.takes_messages());
+        sender.say(later);
+        assert!(sender.takes_messages() && sender.deadline().is_none());
+    }
+
+    #[test]
+    fn m18_what_was_not_said_is_said_at_the_end() {
+        let hub = Hub::default();
+        let (mut sender, other) = (broadcast(&hub, 1), broadcast(&hub, 2));
+        send(&mut sender, Moment::START);
+        send(&mut sender, Moment::START);
+        drop(sender);
+        for expected in [
+            Found::Message(message()),
+            Found::Message(message()),
+            Found::Nothing,
+        ] {
+            assert_eq!(other.member.take(true), expected);
+        }
+    }
+}
