@@ -161,6 +161,48 @@ pub fn m18_a_slow_member_is_1013_and_hurts_nobody(world: &World) {
     hear(&mut two, "still here");
 }
 
+/// M18: a thousand members, one of which does not read, hear everything.
+pub fn m18_a_thousand_members_hear_beside_a_slow_one(world: &World) {
+    // Real ones would cost more descriptors than many systems allow.
+    let (count, length) = match world.kind() {
+        Kind::Sim => (1_000, 4_000),
+        Kind::Smol | Kind::Std => (100, 4_000),
+    };
+    let public = json!({"type": "broadcast", "accept": "/all", "public": true, "mailboxBytes": 20_000});
+    let stage = Setup::standard()
+        .set("/services/all", public)
+        .limit("connections", 2_000)
+        .unsplit()
+        .start(world);
+    let open = || {
+        let mut client = stage.connect();
+        client.open(&upgrade("/all"));
+        client
+    };
+    let (mut sender, mut slow) = (open(), open());
+    let mut others: Vec<_> = (0..count).map(|_| open()).collect();
+    slow.stop_reading(1_000);
+    let texts: Vec<_> = (0..40)
+        .map(|number| format!("{number} {}", "x".repeat(length)))
+        .collect();
+    sender.send(
+        &texts
+            .iter()
+            .flat_map(|text| Frame::text(text).masked())
+            .collect::<Vec<_>>(),
+    );
+    for other in &mut others {
+        for text in &texts {
+            hear(other, text);
+        }
+    }
+    if world.kind() == Kind::Sim {
+        stage.wait_until("the end of the slow one", |stage| {
+            stage.gateway().stats().sockets == count + 1
+        });
+    }
+}
+
 /// M18: a member with an empty mailbox is not slow, however long the message.
 pub fn m18_a_message_longer_than_the_mailbox_passes(world: &World) {
     let stage = chat(setup(), "mailboxBytes", 10).start(world);

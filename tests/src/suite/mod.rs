@@ -115,6 +115,7 @@ macro_rules! rows {
                 m18_each_sender_is_heard_in_order,
                 m18_a_burst_reaches_everybody_who_reads,
                 m18_a_slow_member_is_1013_and_hurts_nobody,
+                m18_a_thousand_members_hear_beside_a_slow_one,
                 m18_a_message_longer_than_the_mailbox_passes,
                 m18_the_last_words_are_heard,
                 m18_who_is_leaving_holds_up_nobody,
