@@ -337,6 +337,25 @@ mod tests {
     }
 
     #[test]
+    fn e15_a_file_that_is_being_sent_takes_a_descriptor_too() {
+        let mut files = MemoryFiles::new();
+        let site =
+            r#""services": {"d": {"type": "directory", "public": true, "accept": "/f", "directory": "d"},"#;
+        files.insert(PATH, config("{}").replace(r#""services": {"#, site));
+        files.insert("users", "");
+        files.insert("d/index.html", "");
+        let loaded = Config::load(Path::new(PATH), &mut files).unwrap();
+        let capacity = Capacity {
+            cores: 1,
+            connections: 100,
+            descriptors_per_connection: 1,
+        };
+        let gateway = Gateway::new(loaded, Seed::new([1; 32]), capacity).unwrap();
+        gateway.fit_descriptors(DESCRIPTORS_BESIDE + 50);
+        assert_eq!(gateway.connection_limit(&gateway.rules()), 25);
+    }
+
+    #[test]
     fn r14_a_jump_of_either_clock_rings_everybody() {
         let (_, files) = start("{}");
         drop(files);

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::date::http_date;
 use super::error::HeadError;
 use super::status::Status;
@@ -48,11 +50,20 @@ pub struct Reply {
     upgrade: bool,
     persistence: Persistence,
     content_type: Cow<'static, str>,
-    body: Cow<'static, [u8]>,
+    body: Body,
     omit_body: bool,
-    /// The length of a body that is written by somebody else.
-    announced: Option<u64>,
     date: Option<UnixTime>,
+}
+
+/// What is sent behind the head.
+#[derive(Clone)]
+enum Body {
+    /// Bytes of this answer.
+    Own(Cow<'static, [u8]>),
+    /// Bytes that others hold too.
+    Shared(Bytes),
+    /// So many bytes that somebody else writes behind this answer.
+    Announced(u64),
 }
 
 impl Reply {
@@ -64,9 +75,8 @@ impl Reply {
             upgrade: false,
             persistence: Persistence::Keep,
             content_type: Cow::Borrowed(TEXT),
-            body: Cow::Borrowed(status.body().as_bytes()),
+            body: Body::Own(Cow::Borrowed(status.body().as_bytes())),
             omit_body: false,
-            announced: None,
             date: None,
         }
     }
@@ -181,16 +191,30 @@ impl Reply {
         body: impl Into<Cow<'static, [u8]>>,
     ) -> Self {
         self.content_type = content_type.into();
-        self.body = body.into();
+        self.body = Body::Own(body.into());
         self
     }
 
     /// Announces a body of `length` bytes, which whoever writes the answer sends behind it.
     pub fn announcing(mut self, content_type: impl Into<Cow<'static, str>>, length: u64) -> Self {
         self.content_type = content_type.into();
-        self.body = Cow::Borrowed(&[]);
-        self.announced = Some(length);
+        self.body = Body::Announced(length);
         self
+    }
+
+    /// Replaces the body by one that [`Reply::write`] leaves out: it is sent behind, without a copy.
+    pub(crate) fn shared_content(mut self, content_type: &'static str, body: Bytes) -> Self {
+        self.content_type = content_type.into();
+        self.body = Body::Shared(body);
+        self
+    }
+
+    /// Returns what is to be sent behind what [`Reply::write`] has written, if anything is.
+    pub(crate) const fn shared_body(&self) -> Option<&Bytes> {
+        match &self.body {
+            Body::Shared(body) if !self.omit_body => Some(body),
+            Body::Shared(_) | Body::Own(_) | Body::Announced(_) => None,
+        }
     }
 
     /// Closes the connection after this answer.
@@ -240,9 +264,13 @@ impl Reply {
         for (name, value) in behind {
             put(out, name, value);
         }
+        let length = match &self.body {
+            Body::Own(body) => body.len() as u64,
+            Body::Shared(body) => body.len() as u64,
+            Body::Announced(length) => *length,
+        };
         if has_content(self.status) {
-            let length = self.announced.unwrap_or(self.body.len() as u64);
-            if self.announced.is_some() || length > 0 {
+            if length > 0 || matches!(self.body, Body::Announced(_)) {
                 put(out, "Content-Type", self.content_type.as_bytes());
             }
             put(out, "Content-Length", length.to_string().as_bytes());
@@ -251,8 +279,11 @@ impl Reply {
             put(out, "Date", http_date(date).as_bytes());
         }
         out.extend_from_slice(b"\r\n");
-        if has_content(self.status) && !self.omit_body {
-            out.extend_from_slice(&self.body);
+        if let Body::Own(body) = &self.body
+            && has_content(self.status)
+            && !self.omit_body
+        {
+            out.extend_from_slice(body);
         }
     }
 }

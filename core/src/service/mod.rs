@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 pub(crate) use broadcast::Broadcast;
 pub(crate) use echo::Echo;
-pub(crate) use points::{Points, UNWRITTEN};
+pub(crate) use points::{Points, UNWRITTEN, claimed};
 
 use crate::auth::grant::Grant;
 pub use crate::leg::LegEvent;
