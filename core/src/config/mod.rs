@@ -8,6 +8,7 @@
 mod acl;
 mod address;
 mod build;
+mod bus;
 mod endpoint;
 mod error;
 mod files;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use acl::{Acl, AclEntry, Entitlement};
+pub use bus::{Bus, RedisUrl};
 pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
@@ -91,6 +93,8 @@ pub struct Config {
     pub services: BTreeMap<String, Service>,
     /// The admin listener, if there is one.
     pub admin: Option<Admin>,
+    /// The Redis that all nodes share, if there is more than one node.
+    pub bus: Option<Bus>,
     /// Bounds on what peers may cost.
     pub limits: Limits,
     /// How guessing is slowed down.
@@ -177,6 +181,7 @@ impl Config {
             realms: parts.realms,
             services: parts.services,
             admin: parts.admin,
+            bus: parts.bus,
             limits,
             throttle,
             drain_grace,
@@ -210,9 +215,12 @@ impl Config {
         let modules = self.realms.values().flat_map(|realm| &realm.modules);
         let admin = self.admin.iter();
         let admin = admin.flat_map(|admin| [Some(&admin.token), admin.revocations.as_ref()]);
+        let bus = self.bus.iter();
+        let bus = bus.flat_map(|bus| [bus.password.as_ref(), Some(&bus.secret), bus.ca_file.as_ref()]);
         certificates
             .chain(modules.flat_map(LoginModule::files))
             .chain(admin.flatten())
+            .chain(bus.flatten())
     }
 
     fn has_groups(&self) -> bool {
@@ -275,7 +283,9 @@ impl Config {
     /// Returns where a verifier is named whose certificate the system's authorities vouch for, if there is one.
     fn trusts_the_system(&self) -> Option<&Place> {
         let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
-        modules.find_map(|module| {
+        let bus = self.bus.as_ref();
+        let bus = bus.filter(|bus| bus.url.tls && bus.ca_file.is_none());
+        let module = modules.find_map(|module| {
             let (tls, ca_file, place) = match (module.endpoint(), &module.kind) {
                 (Some(endpoint), _) => (endpoint.tls, &endpoint.ca_file, &endpoint.place),
                 (None, ModuleKind::Ldap(ldap)) => {
@@ -284,7 +294,8 @@ impl Config {
                 (None, _) => return None,
             };
             (tls && ca_file.is_none()).then_some(place)
-        })
+        });
+        module.or(bus.map(|bus| &bus.place))
     }
 }
 

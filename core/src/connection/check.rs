@@ -364,6 +364,7 @@ impl Connection {
             State::Preface(_)
             | State::Head(_)
             | State::Body(_)
+            | State::Awaiting(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)
@@ -371,7 +372,7 @@ impl Connection {
         }
     }
 
-    fn unavailable(&mut self, now: Now, asked: &Asked) {
+    pub(super) fn unavailable(&mut self, now: Now, asked: &Asked) {
         let reply = Reply::closing(Status::ServiceUnavailable).retry_after(RETRY_AFTER);
         self.answer(now, asked, reply, Reason::Unavailable);
     }
@@ -447,6 +448,8 @@ impl Connection {
                     Err(_) => self.judge(now, wish.head, asked.request),
                 }
             }
+            // Redis has come back meanwhile: it is about to be known who is revoked.
+            Ok(_) if self.gateway().is_reading() => self.unavailable(now, &asked),
             // Looked at last: who revokes from here on finds an open socket, and rings it.
             Ok(_) if self.gateway().is_revoked(&proof.basis, now) => {
                 self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));

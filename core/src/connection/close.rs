@@ -63,6 +63,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod answer;
+mod awaiting;
 mod body;
 mod check;
 mod close;
@@ -29,6 +30,7 @@ use zeroize::Zeroizing;
 
 pub use contract::{Input, Peer, Step, Wait};
 
+use self::awaiting::Awaiting;
 use self::body::Receiving;
 use self::check::Checking;
 use self::close::Closing;
@@ -95,6 +97,8 @@ enum State {
     Body(Box<Receiving>),
     /// The credential is being checked.
     Checking(Box<Checking>),
+    /// Redis is asked.
+    Awaiting(Box<Awaiting>),
     /// The WebSocket is open.
     Serving(Box<Serving>),
     /// Everything was answered; what is left is to end the stream without losing the answer.
@@ -237,6 +241,7 @@ impl Connection {
             State::Head(_) => self.tick_head(now),
             State::Body(_) => self.tick_body(now),
             State::Checking(_) => self.tick_check(now),
+            State::Awaiting(_) => self.tick_await(now),
             State::Closing(_) => self.tick_close(),
             State::Keeping(_) => self.tick_keep(now),
             State::Serving(_) | State::Closed => {}
@@ -250,6 +255,7 @@ impl Connection {
             Timer::Head => self.head_is_late(now),
             Timer::Body => self.body_is_late(now),
             Timer::KeepAlive => self.begin_close(now),
+            Timer::Check if matches!(self.state, State::Awaiting(_)) => self.await_is_late(now),
             Timer::Check => self.check_is_late(now),
             Timer::Idle => self.look_for_idleness(now),
             Timer::Ping => self.look_for_life(now),
@@ -266,7 +272,9 @@ impl Connection {
             State::Preface(_) => self.preface_bytes(now, bytes),
             State::Head(_) if self.pending.is_empty() => self.head_bytes(now, bytes),
             State::Body(_) if self.pending.is_empty() => self.body_bytes(now, bytes),
-            State::Head(_) | State::Body(_) | State::Checking(_) => self.pending.extend_from_slice(bytes),
+            State::Head(_) | State::Body(_) | State::Checking(_) | State::Awaiting(_) => {
+                self.pending.extend_from_slice(bytes)
+            }
             State::Serving(_) => self.serve_bytes(now, bytes),
             State::Closing(closing) => {
                 if closing.discard(bytes.len()) {
@@ -295,7 +303,7 @@ impl Connection {
                     let bytes = std::mem::take(&mut self.pending);
                     self.serve_bytes(now, &bytes);
                 }
-                State::Preface(_) | State::Head(_) | State::Checking(_) => return,
+                State::Preface(_) | State::Head(_) | State::Checking(_) | State::Awaiting(_) => return,
                 State::Closing(_) | State::Keeping(_) | State::Closed => self.pending = Vec::new(),
             }
         }
@@ -311,6 +319,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => {}
@@ -355,7 +364,12 @@ impl Connection {
     /// Runs the stall timer exactly while something waits for the client.
     fn watch_stall(&mut self, now: Now) {
         match &self.state {
-            State::Preface(_) | State::Head(_) | State::Body(_) | State::Checking(_) | State::Serving(_) => {
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Awaiting(_)
+            | State::Serving(_) => {
                 if self.legs.client().out.is_empty() {
                     self.timers.stop(Timer::Stall);
                 } else if self.timers.get(Timer::Stall).is_none() {
@@ -376,6 +390,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => self.over(),
@@ -398,7 +413,7 @@ impl Connection {
             State::Head(_) | State::Body(_) => below && self.pending.is_empty(),
             State::Preface(_) => true,
             // A reset shows only to who reads; what follows the head waits, at most one read of it.
-            State::Checking(_) => self.pending.is_empty(),
+            State::Checking(_) | State::Awaiting(_) => self.pending.is_empty(),
             State::Serving(serving) => below && serving.wants_read(),
             State::Closing(_) => true,
             State::Keeping(_) | State::Closed => false,
@@ -412,6 +427,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Awaiting(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)

@@ -61,6 +61,7 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
     let admin = config.admin.as_ref();
     servers.extend(admin.and_then(|admin| builder.admin(admin)));
     let revocations = builder.listed(admin.and_then(|admin| admin.revocations.as_ref()));
+    let bus = config.bus.as_ref().and_then(|bus| builder.bus(bus));
     let Builder {
         errors,
         warnings,
@@ -76,6 +77,7 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
             throttle: config.throttle.clone(),
             drain_grace: config.drain_grace,
             revocations: Arc::new(revocations),
+            bus,
             realms: config.realms.keys().cloned().collect(),
             remote_keys,
             warnings,

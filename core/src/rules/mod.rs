@@ -3,6 +3,7 @@
 
 mod admin;
 mod build;
+mod bus;
 mod realm_path;
 mod remote;
 mod route;
@@ -39,6 +40,8 @@ pub(crate) struct Rules {
     pub(crate) drain_grace: Duration,
     /// Who the file of revocations names.
     pub(crate) revocations: Arc<Listed>,
+    /// What all nodes share, if there is more than one.
+    pub(crate) bus: Option<crate::bus::Settings>,
     /// The names of all realms.
     realms: BTreeSet<String>,
     /// The key sets that are fetched from their issuers.

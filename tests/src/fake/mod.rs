@@ -2,6 +2,7 @@
 
 pub mod directory;
 pub mod idp;
+pub mod redis;
 
 use std::fmt;
 use std::sync::Arc;

@@ -4,6 +4,7 @@ pub mod acl;
 pub mod admin;
 pub mod basic;
 pub mod bearer;
+pub mod bus;
 pub mod carriers;
 pub mod chain;
 pub mod demo;
@@ -107,6 +108,21 @@ macro_rules! rows {
                 m12_any_claim_is_enough,
                 m12_all_claims_may_be_needed,
                 e03_the_log_tells_reasons_apart,
+            ],
+            bus: [
+                e20_a_revocation_holds_on_every_node,
+                e20_revocations_are_read_before_the_first_upgrade,
+                e20_revocations_catch_up_after_redis_was_away,
+                b01_a_ticket_is_good_once_on_all_nodes,
+                b01_a_ticket_that_is_spent_elsewhere_makes_room,
+                r16_a_session_is_one_on_all_nodes,
+                r16_a_login_page_is_good_on_all_nodes,
+                r16_a_logout_ends_what_a_ticket_opened_elsewhere,
+                what_needs_redis_is_503_while_it_is_away,
+                a_silent_redis_is_away,
+                a_node_starts_without_redis,
+                redis_asks_who_it_is,
+                a_wrong_bus_does_not_load,
             ],
             carriers: [
                 m21_another_carrier_counts_as_none,
