@@ -4,7 +4,7 @@
 
 mod carried;
 
-pub(crate) use carried::{time, time_of};
+pub(crate) use carried::{optional, time, time_of};
 
 use std::fmt;
 use std::sync::{Arc, Weak};

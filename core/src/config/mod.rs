@@ -295,7 +295,7 @@ impl Config {
             };
             (tls && ca_file.is_none()).then_some(place)
         });
-        module.or(bus.map(|bus| &bus.place))
+        module.or_else(|| bus.map(|bus| &bus.place))
     }
 }
 

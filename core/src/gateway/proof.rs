@@ -142,10 +142,7 @@ impl Redeeming {
         match self {
             Self::Session(key) => [b"GET".to_vec(), key_of(key)],
             Self::Ticket(key, _) => [b"GETDEL".to_vec(), key_of(key)],
-            Self::TicketOf(.., keys) => [
-                b"GET".to_vec(),
-                keys.last().map(|key| key_of(key)).unwrap_or_default(),
-            ],
+            Self::TicketOf(.., keys) => [b"GET".to_vec(), keys.last().map(key_of).unwrap_or_default()],
         }
     }
 }

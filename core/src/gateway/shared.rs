@@ -15,7 +15,7 @@ use super::proof::Proof;
 use super::revocations::{Entry, Stamp};
 use super::sessions::{Ended, Key, Membership, Session, UNUSED};
 use super::tickets::{Bound, Ticket};
-use crate::auth::basis::{Basis, time, time_of};
+use crate::auth::basis::{Basis, optional, time, time_of};
 use crate::auth::grant::Grant;
 use crate::auth::json;
 use crate::auth::realm::Realm;
@@ -199,22 +199,15 @@ impl Gateway {
                 return None;
             };
             let (_, value) = bus.open(&key_of(key), sealed)?;
-            let value = json::object(&value).ok()?;
+            let value = Value::Object(json::object(&value).ok()?);
             bus.tell_news(News::TicketSpent, key);
-            let optional = |name: &str| match value.get(name)? {
-                Value::Null => Some(None),
-                text => Some(Some(text.as_str()?)),
-            };
-            let origin = match optional("origin")? {
-                None => None,
-                Some(origin) => Some(Origin::parse(origin.as_bytes()).ok()?),
-            };
+            let origin = |text: &Value| Origin::parse(text.as_str()?.as_bytes()).ok();
             let ticket = Ticket {
                 proof: proof_of(value.get("proof")?, now)?,
                 bound: Bound {
                     server: value.get("server")?.as_str()?.into(),
-                    endpoint: optional("endpoint")?.map(str::to_owned),
-                    origin,
+                    endpoint: optional(&value, "endpoint", |path| path.as_str().map(str::to_owned))?,
+                    origin: optional(&value, "origin", origin)?,
                 },
                 ends: Deadline::at_unix(time_of(value.get("ends")?)?, now),
             };

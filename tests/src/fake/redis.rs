@@ -146,9 +146,11 @@ impl Talker for Stream {
         while let Some(Frame::Array(words)) = take(&mut self.heard).expect("a command") {
             let words: Vec<Vec<u8>> = words
                 .into_iter()
-                .map(|word| match word {
-                    Frame::Bulk(word) => word,
-                    word => panic!("{word:?} in a command"),
+                .map(|word| {
+                    let Frame::Bulk(word) = word else {
+                        panic!("{word:?} in a command");
+                    };
+                    word
                 })
                 .collect();
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();

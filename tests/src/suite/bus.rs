@@ -56,9 +56,9 @@ fn settle(stages: &[&Stage]) {
 }
 
 fn states(stage: &Stage) -> Vec<bool> {
-    let state = |note: &Note| match note {
-        Note::Bus { up } => Some(*up),
-        _ => None,
+    let state = |note: &Note| {
+        let Note::Bus { up } = note else { return None };
+        Some(*up)
     };
     stage.notes().iter().filter_map(state).collect()
 }

@@ -69,10 +69,7 @@ impl Factor {
                         print: bytes(line.get(1)?)?,
                     })
                 })?,
-                signed: match login.get("signed")? {
-                    Value::Null => None,
-                    signed => Some(credential_of(signed)?),
-                },
+                signed: optional(login, "signed", credential_of)?,
                 answers: list(login, "answers", answer_of)?,
                 judged: time_of(login.get("judged")?)?,
             },
@@ -127,21 +124,15 @@ impl Grant {
 
     /// Makes a grant of what another node has carried.
     pub(crate) fn from_carried(value: &Value, now: Now) -> Option<Self> {
-        let identity = match value.get("identity")? {
-            Value::Null => None,
-            identity => Some(identity_of(identity)?),
-        };
         let set = |name| strings(value, name).map(BTreeSet::from_iter);
-        let expires = match value.get("expires")? {
-            Value::Null => None,
-            end => Some(Deadline::at_unix(time_of(end)?, now)),
-        };
         Some(Self {
-            identity,
+            identity: optional(value, "identity", identity_of)?,
             roles: set("roles")?,
             scopes: set("scopes")?,
             claims: claims_of(value.get("claims")?)?,
-            expires,
+            expires: optional(value, "expires", |end| {
+                Some(Deadline::at_unix(time_of(end)?, now))
+            })?,
         })
     }
 }
@@ -157,10 +148,7 @@ fn identity_of(value: &Value) -> Option<Identity> {
     Some(Identity {
         realm: string(value, "realm")?.into(),
         authority,
-        subject: match value.get("subject")? {
-            Value::Null => None,
-            subject => Some(subject.as_str()?.to_owned()),
-        },
+        subject: optional(value, "subject", |subject| subject.as_str().map(str::to_owned))?,
     })
 }
 
@@ -235,6 +223,19 @@ fn text(bytes: &[u8]) -> String {
 
 fn bytes(value: &Value) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(value.as_str()?).ok()
+}
+
+/// Reads the member `name`, which may be null; `None` if it cannot be read.
+pub(crate) fn optional<T>(
+    value: &Value,
+    name: &str,
+    read: impl FnOnce(&Value) -> Option<T>,
+) -> Option<Option<T>> {
+    let member = value.get(name)?;
+    if member.is_null() {
+        return Some(None);
+    }
+    read(member).map(Some)
 }
 
 fn string<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
