@@ -12,6 +12,7 @@ use countersign_core::time::UnixTime;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::lookup::LOOKUPS;
 use crate::stream::{Io, secured};
 
 /// How many bytes of a file the thread pool reads ahead: one scratch buffer.
@@ -61,7 +62,13 @@ async fn resolve(host: String, port: u16) -> Result<Vec<SocketAddr>, DialError> 
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let found = unblock(move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)).await;
+    let place = LOOKUPS.begin().ok_or(DialError::Name)?;
+    let found = unblock(move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+        drop(place);
+        found
+    })
+    .await;
     found.map_err(|_| DialError::Name)
 }
 

@@ -7,6 +7,7 @@ mod clock;
 mod dial;
 mod drive;
 mod files;
+mod lookup;
 mod server;
 mod stream;
 

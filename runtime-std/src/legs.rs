@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::crew::Crew;
 use crate::files::Served;
+use crate::lookup::LOOKUPS;
 use crate::mailbox::{Mail, Mailbox};
 use crate::stream::{Event, SCRATCH, Stream};
 
@@ -62,9 +63,14 @@ impl Legs {
                 if let Ok(address) = host.parse::<IpAddr>() {
                     return self.resolved(leg, vec![SocketAddr::new(address, port)]).map(Err);
                 }
+                let Some(place) = LOOKUPS.begin() else {
+                    self.forget(leg);
+                    return Some(Err(DialError::Name));
+                };
                 let mailbox = Arc::clone(&self.mailbox);
                 let lookup = self.aides.run(move || {
                     let found = (host.as_str(), port).to_socket_addrs();
+                    drop(place);
                     mailbox.post(Mail::Resolved(leg, found.map(Vec::from_iter).unwrap_or_default()));
                 });
                 lookup.err().map(|_| {

@@ -9,6 +9,7 @@ mod crew;
 mod drive;
 mod files;
 mod legs;
+mod lookup;
 mod mailbox;
 mod server;
 mod stream;

@@ -155,6 +155,39 @@ fn check_is_silent_about_a_good_configuration() {
 }
 
 #[test]
+fn the_admin_listener_is_checked_told_of_and_answers() {
+    let token = ConfigFile::new("a-token-for-administrators\n");
+    let admin = format!(
+        r#""admin": {{"listen": ["127.0.0.1:0"], "tokenFile": "{}"}}, "#,
+        token.0.display()
+    );
+    let config = ConfigFile::echo_on("127.0.0.1:0");
+    let text = fs::read_to_string(&config.0).unwrap();
+    fs::write(&config.0, text.replacen('{', &format!("{{{admin}"), 1)).unwrap();
+    let (code, out, err) = output(&["check", &config.option()]);
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    assert!(err.contains("revocations") && err.lines().count() == 1, "{err}");
+    let mut running = Running::start(&[&config.option()]);
+    let mut line = String::new();
+    running.stderr.read_line(&mut line).unwrap();
+    assert!(
+        line.contains(r#""server":"admin","url":"http://127.0.0.1:"#),
+        "{line}"
+    );
+    let (_, url) = line.split_once("://").unwrap();
+    let mut client = TcpStream::connect(url.split('"').next().unwrap()).unwrap();
+    client
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"),
+        "{answer}"
+    );
+}
+
+#[test]
 fn an_address_in_use_is_exit_code_3_and_names_it() {
     let config = ConfigFile::echo_on("127.0.0.1:0");
     let first = Running::start(&[&config.option()]);

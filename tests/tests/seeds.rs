@@ -64,6 +64,11 @@ fn ldap() {
 }
 
 #[test]
+fn http_reply() {
+    replay("http_reply", fuzz::http_reply, 500);
+}
+
+#[test]
 fn cookies() {
     replay("cookies", fuzz::cookies, 100);
 }

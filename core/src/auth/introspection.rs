@@ -1,7 +1,7 @@
 //! Opaque tokens, judged by who issued them (RFC 7662).
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,13 +19,16 @@ use crate::exchange::http::{Fetch, Reply};
 use crate::leg::Destination;
 use crate::reason::Reason;
 use crate::secret::Secret;
-use crate::time::{Deadline, Now, UnixTime};
+use crate::time::{Deadline, Moment, Now, UnixTime};
 
 /// Longest token that is asked about, in bytes: longer ones are refused unasked.
 pub(crate) const MAX_OPAQUE_BYTES: usize = 4096;
 
 /// Largest answer, in bytes.
 pub(crate) const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// At most one line about failures in this time, however they alternate with answers.
+const TELL_PAUSE: Duration = Duration::from_secs(60);
 
 /// Who judges opaque tokens, and what an answer has to say.
 pub(crate) struct Introspection {
@@ -35,6 +38,15 @@ pub(crate) struct Introspection {
     /// `Authorization` of the question.
     authorization: Secret<String>,
     settings: Settings,
+    told: Mutex<Told>,
+}
+
+/// What the operator knows of how questions end.
+#[derive(Debug, Default)]
+struct Told {
+    failing: bool,
+    /// When a failure was told last.
+    last: Option<Moment>,
 }
 
 /// What the configuration says beside where to ask and as whom.
@@ -81,6 +93,8 @@ impl Introspection {
         pair.push_str(&Zeroizing::new(form_encoded(secret)));
         let authorization = Secret::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
         let url = callee.url.to_string();
+        // An answer ends by the times that the file said when it was kept: other times are another module.
+        let times = format!("{:?}\n{:?}", settings.cache_ttl, settings.negative_ttl);
         let hash = |parts: &[&[u8]]| {
             let mut context = Context::new(&SHA256);
             for part in parts {
@@ -92,11 +106,17 @@ impl Introspection {
             hash
         };
         Self {
-            id: hash(&[url.as_bytes(), authorization.expose().as_bytes(), trusted]),
+            id: hash(&[
+                url.as_bytes(),
+                authorization.expose().as_bytes(),
+                times.as_bytes(),
+                trusted,
+            ]),
             authority: hash(&[url.as_bytes(), client_id.as_bytes()]),
             callee,
             authorization,
             settings,
+            told: Mutex::default(),
         }
     }
 
@@ -117,6 +137,30 @@ impl Introspection {
     /// Says whether a token is for somebody else to judge.
     pub(crate) fn ignores(&self, token: &str) -> bool {
         !self.settings.jwts && jwt::looks_like_jwt(token)
+    }
+
+    /// Takes note of how a question ended, and returns what the operator is told of it: who is
+    /// answered 503 cannot say why.
+    pub(crate) fn tells(&self, fault: Option<Fault>, now: Now) -> Option<String> {
+        let shown = &self.callee.shown;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match (fault, told.failing) {
+            (Some(fault), false) if told.last.is_none_or(|last| now.at.since(last) >= TELL_PAUSE) => {
+                *told = Told {
+                    failing: true,
+                    last: Some(now.at),
+                };
+                Some(format!(
+                    "{shown} cannot be asked about tokens: {fault}; until it works, whoever needs it is \
+                     answered 503"
+                ))
+            }
+            (None, true) => {
+                told.failing = false;
+                Some(format!("{shown} can be asked about tokens again"))
+            }
+            (Some(_) | None, _) => None,
+        }
     }
 
     /// Begins a question about `token`.
@@ -140,7 +184,7 @@ impl Introspection {
     /// It is none of RFC 7662 section 2.2: that says nothing about the token.
     pub(crate) fn read(reply: &Reply) -> Result<Introspected, Fault> {
         if reply.status != 200 {
-            return Err(Fault::Unusable);
+            return Err(Fault::Status(reply.status));
         }
         let mut claims = json::object(&reply.body).map_err(|_| Fault::Unusable)?;
         match claims.remove("active") {
@@ -197,4 +241,65 @@ fn form_encoded(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn callee() -> Callee {
+        Callee {
+            url: "http://127.0.0.1:1/".parse().unwrap(),
+            to: Destination::Tcp {
+                host: "127.0.0.1".into(),
+                port: 1,
+                tls: None,
+            },
+            shown: "http://127.0.0.1:1/".into(),
+        }
+    }
+
+    fn module(cache_ttl: u64, negative_ttl: u64, rules: jwt::Rules) -> Introspection {
+        let settings = Settings {
+            cache_ttl: Duration::from_secs(cache_ttl),
+            negative_ttl: Duration::from_secs(negative_ttl),
+            timeout: Duration::from_secs(5),
+            max_in_flight: 1,
+            jwts: false,
+            rules,
+        };
+        Introspection::new(callee(), b"", ("c", b"s"), settings)
+    }
+
+    #[test]
+    fn m31_an_answer_kept_for_one_time_to_live_is_not_met_under_another() {
+        let rules = jwt::Rules::default;
+        let first = module(60, 5, rules());
+        assert_eq!(first.id(), module(60, 5, rules()).id());
+        assert_ne!(first.id(), module(1, 5, rules()).id());
+        assert_ne!(first.id(), module(60, 1, rules()).id());
+    }
+
+    #[test]
+    fn e09_failures_are_told_once_and_their_end_too() {
+        let module = module(60, 5, jwt::Rules::default());
+        let at = |seconds| Now::default().after(Duration::from_secs(seconds));
+        let (fails, works) = (Some(Fault::Status(401)), None);
+        for (end, seconds, expected) in [
+            (works, 0, None),
+            (fails, 0, Some("answers with status 401")),
+            (fails, 1, None),
+            (works, 2, Some("again")),
+            (works, 3, None),
+            (fails, 4, None),
+            (works, 5, None),
+            (fails, 60, Some("cannot be asked")),
+        ] {
+            let told = module.tells(end, at(seconds));
+            assert_eq!(told.is_some(), expected.is_some(), "{seconds}: {told:?}");
+            assert!(told.unwrap_or_default().contains(expected.unwrap_or_default()));
+        }
+    }
 }

@@ -46,6 +46,11 @@ struct Counts {
 }
 
 impl Nonces {
+    /// Returns how many nonces are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).counts.len()
+    }
+
     /// Uses `count` of the nonce `issue`, whose response was right, if it was not used before.
     pub fn spend(&self, issue: Issue, count: u32) -> Spent {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);

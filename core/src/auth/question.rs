@@ -146,7 +146,7 @@ impl Question {
                 };
                 let fetched = keys.end(Ok(&reply), now);
                 let answer = match &fetched {
-                    Fetched::Keys(_) | Fetched::Recovered => Ok(Answer::Keys),
+                    Fetched::Keys { .. } => Ok(Answer::Keys),
                     Fetched::FirstFailure(_) | Fetched::Failure => Err(Fault::Unusable),
                 };
                 (answer, told(keys, fetched))
@@ -161,7 +161,8 @@ impl Question {
                     verdicts.keep(key, verdict, reply.body.len(), module.keeps(&answer, now), now);
                     Ok(Answer::Token(answer))
                 });
-                (answer, Vec::new())
+                let told = module.tells(answer.as_ref().err().copied(), now);
+                (answer, told.into_iter().collect())
             }
             Self::Password(..) => (said.and_then(Said::ldap).map(Answer::Password), Vec::new()),
         }
@@ -176,7 +177,11 @@ pub(crate) fn token_key(entropy: &Entropy, module: &Introspection, token: &str) 
 fn told(keys: &RemoteKeys, fetched: Fetched) -> Vec<String> {
     let shown = keys.shown();
     match fetched {
-        Fetched::Keys(skipped) => skipped.into_iter().map(|key| format!("{shown}: {key}")).collect(),
+        Fetched::Keys { recovered, skipped } => {
+            let recovered = recovered.then(|| format!("the keys at {shown} can be fetched again"));
+            let skipped = skipped.into_iter().map(|key| format!("{shown}: {key}"));
+            recovered.into_iter().chain(skipped).collect()
+        }
         Fetched::FirstFailure(fault) => {
             let meanwhile = match keys.keys() {
                 Some(_) => "the keys that were fetched before stay in use",
@@ -187,6 +192,5 @@ fn told(keys: &RemoteKeys, fetched: Fetched) -> Vec<String> {
             )]
         }
         Fetched::Failure => Vec::new(),
-        Fetched::Recovered => vec![format!("the keys at {shown} can be fetched again")],
     }
 }

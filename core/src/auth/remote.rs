@@ -8,7 +8,7 @@ use ring::digest::{Context, SHA256};
 use ureq_proto::http::{Request, Uri};
 
 use super::algorithm::Algorithm;
-use super::jwk::{KeySet, MAX_JWKS_BYTES};
+use super::jwk::{KeySet, MAX_JWKS_BYTES, SkippedKey};
 use crate::exchange::Fault;
 use crate::exchange::http::{Fetch, Reply};
 use crate::leg::Destination;
@@ -20,6 +20,10 @@ pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// First pause after a failed fetch while there are no keys at all; it doubles up to the shortest
 /// time between two fetches.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// How many unusable keys of one set are told about one by one: whoever publishes it must not fill
+/// our log.
+const SKIPPED_TOLD: usize = 16;
 
 /// Somewhere to ask over HTTP.
 #[derive(Clone, Debug)]
@@ -66,14 +70,17 @@ impl fmt::Debug for RemoteKeys {
 /// What a fetch was good for.
 #[derive(Debug)]
 pub(crate) enum Fetched {
-    /// There are new keys, or the same; these of the set cannot be used.
-    Keys(Vec<String>),
+    /// There are new keys, or the same.
+    Keys {
+        /// The fetch before this one failed.
+        recovered: bool,
+        /// What of a set that is new cannot be used, a line each.
+        skipped: Vec<String>,
+    },
     /// It failed, and did not the last time.
     FirstFailure(Fault),
     /// It failed again.
     Failure,
-    /// It went well after failures.
-    Recovered,
 }
 
 impl RemoteKeys {
@@ -94,7 +101,8 @@ impl RemoteKeys {
             callee,
             algorithms,
             refresh,
-            refetch,
+            // The default may be the longer of the two where the file sets the other alone.
+            refetch: refetch.min(refresh),
             held: Mutex::default(),
         }
     }
@@ -154,7 +162,7 @@ impl RemoteKeys {
         let read = reply.and_then(|reply| {
             let usable = (reply.status == 200)
                 .then_some(&reply.body)
-                .ok_or(Fault::Unusable)?;
+                .ok_or(Fault::Status(reply.status))?;
             let (keys, skipped) = KeySet::from_jwks(usable, &self.algorithms).map_err(|_| Fault::Unusable)?;
             Ok((keys, skipped, reply.max_age))
         });
@@ -163,11 +171,14 @@ impl RemoteKeys {
             Ok((keys, skipped, max_age)) => {
                 let pause = max_age.map_or(self.refresh, |age| age.clamp(self.refetch, self.refresh));
                 held.due = now.at.after(pause);
-                held.keys = Some(Arc::new(keys));
-                if std::mem::take(&mut held.failures) > 0 {
-                    return Fetched::Recovered;
+                let before = held.keys.replace(Arc::new(keys));
+                let now = held.keys.as_ref().map(|keys| keys.fingerprint());
+                // A set that was told about does not become news by being fetched again.
+                let same = before.as_ref().map(|keys| keys.fingerprint()) == now;
+                Fetched::Keys {
+                    recovered: std::mem::take(&mut held.failures) > 0,
+                    skipped: if same { Vec::new() } else { lines(&skipped) },
                 }
-                Fetched::Keys(skipped.iter().map(ToString::to_string).collect())
             }
             Err(fault) => {
                 held.failures = held.failures.saturating_add(1);
@@ -186,6 +197,14 @@ impl RemoteKeys {
             }
         }
     }
+}
+
+/// Returns what is told about keys that cannot be used.
+fn lines(skipped: &[SkippedKey]) -> Vec<String> {
+    let rest = skipped.len().saturating_sub(SKIPPED_TOLD);
+    let rest = (rest > 0).then(|| format!("{rest} more are skipped"));
+    let first = skipped.iter().take(SKIPPED_TOLD).map(ToString::to_string);
+    first.chain(rest).collect()
 }
 
 #[cfg(test)]
@@ -228,6 +247,38 @@ mod tests {
     }
 
     #[test]
+    fn e08_a_refresh_shorter_than_the_refetch_interval_is_the_longest_pause() {
+        let callee = remote().callee;
+        let pauses = (Duration::from_secs(5), Duration::from_secs(30));
+        let keys = RemoteKeys::new(callee, b"", Vec::new(), pauses);
+        for max_age in [None, Some(0), Some(5), Some(60)] {
+            assert!(keys.begin(at(0)).is_some());
+            keys.end(Ok(&reply(200, SET, max_age)), at(0));
+            assert_eq!(keys.due(), at(5).at, "{max_age:?}");
+        }
+    }
+
+    #[test]
+    fn r10_what_cannot_be_used_of_a_set_is_told_once_and_not_at_length() {
+        let keys = remote();
+        let set = |unusable: usize, x: &str| {
+            let one = format!(r#"{{"kty": "{x}"}}"#);
+            format!(r#"{{"keys": [{}]}}"#, vec![one; unusable].join(","))
+        };
+        let told = |set: &str| {
+            keys.begin(at(0));
+            match keys.end(Ok(&reply(200, set.as_bytes(), None)), at(0)) {
+                Fetched::Keys { skipped, .. } => skipped.len(),
+                other @ (Fetched::FirstFailure(_) | Fetched::Failure) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((told(&set(2, "x")), told(&set(2, "x"))), (2, 0));
+        assert_eq!(told(&set(2, "y")), 2);
+        assert_eq!(told(&set(SKIPPED_TOLD, "x")), SKIPPED_TOLD);
+        assert_eq!(told(&set(1000, "x")), SKIPPED_TOLD + 1);
+    }
+
+    #[test]
     fn e08_keys_are_fetched_at_once_and_then_in_turn() {
         let keys = remote();
         assert_eq!(keys.due(), Moment::START);
@@ -235,7 +286,7 @@ mod tests {
             assert!(keys.begin(at(0)).is_some());
             assert!(matches!(
                 keys.end(Ok(&reply(200, SET, max_age)), at(0)),
-                Fetched::Keys(_)
+                Fetched::Keys { recovered: false, .. }
             ));
             assert_eq!(keys.due(), at(due).at, "{max_age:?}");
             assert!(keys.keys().is_some_and(|keys| keys.knows("a")));
@@ -270,7 +321,7 @@ mod tests {
         keys.begin(at(now));
         assert!(matches!(
             keys.end(Ok(&reply(200, SET, None)), at(now)),
-            Fetched::Recovered
+            Fetched::Keys { recovered: true, .. }
         ));
         for bad in [
             reply(500, SET, None),

@@ -135,7 +135,6 @@ impl Verdicts {
     }
 
     /// Returns how many findings are kept, good and bad.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> (usize, usize) {
         let len = |table: &Mutex<Table>| table.lock().unwrap_or_else(PoisonError::into_inner).entries.len();
         (len(&self.good), len(&self.bad))

@@ -7,7 +7,10 @@ use crate::bell::Bell;
 
 /// The shared memory for messages of one gateway.
 #[derive(Debug)]
-pub(crate) struct Memory(Mutex<Table>);
+pub(crate) struct Memory {
+    total: usize,
+    table: Mutex<Table>,
+}
 
 #[derive(Debug)]
 struct Table {
@@ -22,15 +25,18 @@ const WAITING_LIMIT: usize = 4096;
 impl Memory {
     /// A pool of `bytes`.
     pub(crate) fn new(bytes: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Table {
-            free: bytes,
-            waiting: VecDeque::new(),
-        })))
+        Arc::new(Self {
+            total: bytes,
+            table: Mutex::new(Table {
+                free: bytes,
+                waiting: VecDeque::new(),
+            }),
+        })
     }
 
     /// Takes `bytes`; if there are not that many, `bell` rings when some came back.
     pub(crate) fn claim(self: &Arc<Self>, bytes: usize, bell: &Arc<Bell>) -> Option<MemoryClaim> {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(left) = table.free.checked_sub(bytes) {
             table.free = left;
             drop(table);
@@ -61,9 +67,14 @@ impl Memory {
         true
     }
 
+    /// Returns how many bytes there are in all: a claim of more would wait for ever.
+    pub(crate) const fn total(&self) -> usize {
+        self.total
+    }
+
     /// Returns how many bytes are free.
     pub(crate) fn free(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).free
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).free
     }
 }
 
@@ -84,7 +95,7 @@ impl MemoryClaim {
 impl Drop for MemoryClaim {
     fn drop(&mut self) {
         let waiting = {
-            let mut table = self.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut table = self.memory.table.lock().unwrap_or_else(PoisonError::into_inner);
             table.free += self.bytes;
             if self.bytes == 0 {
                 VecDeque::new()

@@ -54,10 +54,13 @@ pub(super) fn url(text: &str) -> Result<UrlParts, String> {
         return Err("a URL that is requested has no fragment".to_owned());
     }
     let fault = || {
-        format!(
-            "{} is not a URL such as \"https://idp.example/keys\"",
+        // What stands before an @ may be a password.
+        let shown = if text.contains('@') {
+            "this".to_owned()
+        } else {
             quote(text)
-        )
+        };
+        format!("{shown} is not a URL such as \"https://idp.example/keys\"")
     };
     let url: Uri = text.parse().map_err(|_| fault())?;
     let tls = match url.scheme_str() {
@@ -66,7 +69,6 @@ pub(super) fn url(text: &str) -> Result<UrlParts, String> {
         Some(_) | None => return Err("the URL begins with https:// or http://".to_owned()),
     };
     let authority = url.authority().ok_or_else(fault)?;
-    // Said without the text: what stands before the @ is a password.
     if authority.as_str().contains('@') {
         return Err("a URL must not hold a user or a password; they have members of their own".to_owned());
     }
@@ -120,8 +122,16 @@ mod tests {
         ] {
             assert!(url(text).is_err(), "{text}");
         }
-        let fault = url("https://user:hunter2@idp.example/").err().unwrap();
-        assert!(!fault.contains("hunter2"), "{fault}");
+        for text in [
+            "https://user:hunter2@idp.example/",
+            "https://user:hunter2 @idp.example/",
+            "https://user:hunter2@idp.example:x/",
+            "https://user:hunter2@",
+            "user:hunter2@idp.example",
+        ] {
+            let fault = url(text).err().unwrap();
+            assert!(!fault.contains("hunter2"), "{fault}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::paths::Cors;
 use super::{Connection, State};
 use crate::auth::present::Presented;
@@ -206,7 +208,11 @@ impl Connection {
             reply = reply.without_body();
         }
         let reply = reply.date(now.unix);
-        self.legs.client_out().append(|out| reply.write(out));
+        let out = self.legs.client_out();
+        out.append(|out| reply.write(out));
+        if let Some(body) = reply.shared_body() {
+            out.push(Bytes::clone(body));
+        }
         self.note_decision(asked, status, reason);
         if reply.closes() {
             self.begin_close(now);

@@ -4,7 +4,8 @@ mod link;
 
 use self::link::Link;
 use super::{Connection, Peer, State};
-use crate::auth::question::Question;
+use crate::auth::question::{Begun, Question};
+use crate::bus::Standing;
 use crate::exchange::{Fault, Line, Talk};
 use crate::gateway::{Admission, Errand, Gateway};
 use crate::leg::{Leg, LegEvent};
@@ -45,6 +46,10 @@ impl Connection {
         gateway.outside().set_keeper(admission.bell());
         let bus = gateway.bus().map(|bus| {
             bus.desk().set_keeper(admission.bell());
+            // Whoever kept it before has gone, and the streams with it.
+            if bus.standing() == Standing::Up {
+                bus.desk().stand(Standing::Away);
+            }
             Link::new(now)
         });
         let keeping = Keeping {
@@ -94,10 +99,14 @@ impl Connection {
                 .ask_for_all(Question::Keys(Arc::clone(keys)), gateway.entropy());
         }
         while let Some(errand) = gateway.outside().take() {
-            let begun = errand
-                .begin(now)
-                .and_then(|begun| Some((self.legs.dial(begun.to)?, begun.timeout, begun.talk)));
-            let Some((leg, timeout, talk)) = begun else {
+            let Some(begun) = errand.begin(now) else {
+                // One question that cannot be written is no reason to lose the others.
+                let told = errand.end(Err(Fault::Unusable), gateway.verdicts(), now);
+                tell(&mut self.notes, told);
+                continue;
+            };
+            let Begun { to, timeout, talk } = begun;
+            let Some(leg) = self.legs.dial(to) else {
                 // Out of numbers: the adapter makes another keeper, which has all of them.
                 self.state = State::Closed;
                 return;
@@ -109,7 +118,9 @@ impl Connection {
                 until: now.at.after(timeout),
             });
         }
+        // What is due already is being asked: its end is the next thing to happen, and no time.
         let fetches = rules.remote_keys.iter().map(|keys| keys.due());
+        let fetches = fetches.filter(|due| *due > now.at);
         let next_on_bus = keeping
             .bus
             .as_mut()
@@ -157,4 +168,77 @@ impl Connection {
 
 fn tell(notes: &mut VecDeque<Note>, told: Vec<String>) {
     notes.extend(told.into_iter().map(|message| Note::Warning { message }));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::super::Step;
+    use super::*;
+    use crate::config::{Config, MemoryFiles};
+    use crate::entropy::Seed;
+    use crate::gateway::Capacity;
+
+    const PATH: &str = "c.json";
+
+    fn config(verification: &str) -> String {
+        format!(
+            r#"{{"servers": [{{"id": "s", "listen": ["127.0.0.1:0"], "plaintext": true}}],
+                "realms": {{"r": {{"loginModules": [{{"type": "jwt", "success": "required",
+                    "issuer": "i", "audience": "a", "verification": {verification}}}]}}}},
+                "services": {{"e": {{"type": "echo", "accept": "/", "realm": "r"}}}}}}"#
+        )
+    }
+
+    /// Steps `keeper` until it waits, and returns how often it dialed and until when it waits.
+    fn settle(keeper: &mut Connection, now: Now) -> (usize, Option<Moment>) {
+        let mut dialed = 0;
+        loop {
+            match keeper.step(now) {
+                Step::Dial(_) => dialed += 1,
+                Step::Wait(wait) => return (dialed, wait.deadline()),
+                Step::Note(_) | Step::Drop(_) => {}
+                other @ (Step::Secure(..) | Step::Compute(_) | Step::Hangup(_) | Step::Closed) => {
+                    panic!("{other:?}")
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn e08_a_key_set_that_comes_back_while_it_is_fetched_does_not_make_the_keeper_spin() {
+        let (remote, fixed) = (
+            config(r#"{"jwks": {"url": "http://127.0.0.1:1/"}}"#),
+            config(r#"{"secret": {"HS256": {"keyFile": "k"}}}"#),
+        );
+        let mut files = MemoryFiles::new();
+        files.insert(PATH, &*remote);
+        files.insert("k", "0123456789abcdef0123456789abcdef");
+        let loaded = Config::load(Path::new(PATH), &mut files).unwrap();
+        let capacity = Capacity {
+            cores: 1,
+            connections: 5,
+            descriptors_per_connection: 1,
+        };
+        let gateway = Gateway::new(loaded, Seed::new([1; 32]), capacity).unwrap();
+        let mut now = Now::default();
+        let mut keeper = Connection::keeper(&gateway, now);
+        assert_eq!(settle(&mut keeper, now).0, 1);
+        for text in [fixed, remote] {
+            files.insert(PATH, &*text);
+            gateway.reload(Path::new(PATH), &mut files, now);
+        }
+        // The first fetch still goes on, and is the same for the new rules.
+        now = now.after(Duration::from_secs(1));
+        let (dialed, deadline) = settle(&mut keeper, now);
+        assert_eq!(dialed, 0);
+        assert!(deadline.is_some_and(|deadline| deadline > now.at), "{deadline:?}");
+        // It fails, and the rules that hold ask for themselves.
+        now = now.after(Duration::from_secs(5));
+        assert_eq!(settle(&mut keeper, now).0, 1);
+    }
 }

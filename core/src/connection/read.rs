@@ -1,15 +1,15 @@
 //! A service that is read by GET: the last value of a data point.
 
-use std::borrow::Cow;
+use bytes::Bytes;
 
 use super::Connection;
 use super::answer::Asked;
-use super::head::Refusal;
+use super::head::{RETRY_AFTER, Refusal};
 use crate::config::ServiceKind;
 use crate::http::{Method, Reply, RequestHead, Status};
 use crate::reason::Reason;
 use crate::rules::Service;
-use crate::service::UNWRITTEN;
+use crate::service::{UNWRITTEN, claimed};
 
 /// What a request to a service is for.
 #[derive(Debug)]
@@ -58,11 +58,14 @@ impl Connection {
         let Some(name) = service.points.get(path) else {
             return (Reply::closing(Status::InternalServerError), Reason::Internal);
         };
-        let state = match self.gateway().hub().state(name) {
-            Some(state) => Cow::Owned(state.to_vec()),
-            None => Cow::Borrowed(UNWRITTEN.as_bytes()),
+        let gateway = self.gateway();
+        let unwritten = || Bytes::from_static(UNWRITTEN.as_bytes());
+        let state = gateway.hub().state(name).unwrap_or_else(unwritten);
+        let Some(state) = claimed(state, gateway.memory(), self.admission.bell()) else {
+            let reply = Reply::closing(Status::ServiceUnavailable).retry_after(RETRY_AFTER);
+            return (reply, Reason::Unavailable);
         };
-        let reply = Reply::new(Status::Ok).content("application/json", state);
+        let reply = Reply::new(Status::Ok).shared_content("application/json", state);
         // With a credential in the query the answer is not to be stored at all, which is said already.
         let reply = if asked.query_carrier {
             reply

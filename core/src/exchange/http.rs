@@ -10,7 +10,8 @@ use ureq_proto::http::header::CACHE_CONTROL;
 use ureq_proto::http::{Request, Response};
 
 use super::{Fault, Line};
-use crate::leg::LegEvent;
+use crate::leg::{Leg, LegEvent};
+use crate::legs::Legs;
 use crate::secret::Secret;
 
 /// The largest head of an answer that is read, in bytes.
@@ -133,6 +134,10 @@ impl Fetch {
                         let fits = self.heard.len() <= HEAD_LIMIT;
                         return if fits { Ok(None) } else { Err(Fault::Unusable) };
                     };
+                    // A 101 to a request that asked for no upgrade.
+                    if response.status().is_informational() {
+                        return Err(Fault::Unusable);
+                    }
                     self.reply.status = response.status().as_u16();
                     self.reply.max_age = max_age(&response);
                     match call.proceed() {
@@ -206,13 +211,54 @@ fn max_age(response: &Response<()>) -> Option<Duration> {
     age
 }
 
+/// A request whose server whoever rehearses plays: for the fuzzer, which plays a mad one.
+#[derive(Debug)]
+pub struct Rehearsal {
+    fetch: Fetch,
+    legs: Legs,
+}
+
+impl Rehearsal {
+    /// The largest content that is read, in bytes.
+    pub const LIMIT: usize = 4096;
+
+    /// A request that was sent; `None` if it could not be written.
+    pub fn new() -> Option<Self> {
+        let request = Request::get("http://localhost/").body(()).ok()?;
+        let fetch = Fetch::new(request, b"", Self::LIMIT)?;
+        Some(Self {
+            fetch,
+            legs: Legs::without_client(),
+        })
+    }
+
+    /// Lets the server say `bytes`, or end its stream. Returns the status and the content as soon as
+    /// they are known.
+    ///
+    /// # Errors
+    /// What was said cannot become an answer any more.
+    pub fn say(&mut self, bytes: Option<&[u8]>) -> Option<Result<(u16, Vec<u8>), String>> {
+        let mut line = Line::new(&mut self.legs, Leg::CLIENT);
+        let event = bytes.map_or(LegEvent::Eof, LegEvent::Data);
+        let heard = self.fetch.hear(&mut line, event)?;
+        Some(match heard {
+            Ok(reply) => Ok((reply.status, reply.body)),
+            Err(fault) => Err(fault.to_string()),
+        })
+    }
+
+    /// Returns how many bytes of what was said are kept.
+    pub fn held(&self) -> usize {
+        self.fetch.heard.len() + self.fetch.reply.body.len()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::leg::{Break, Destination, DialError, Leg, Opened};
-    use crate::legs::Legs;
+    use crate::leg::{Break, Destination, DialError, Opened};
 
     fn fetch(method: &str, body: &[u8]) -> (Fetch, Legs, Leg) {
         let request = Request::builder()

@@ -4,7 +4,7 @@
 //! that leg, until it has found what it was begun for. It knows neither who asked nor how long that
 //! one waits: whoever runs it drops it, with its leg, when the time is over.
 
-pub(crate) mod http;
+pub mod http;
 pub mod ldap;
 pub mod redis;
 
@@ -92,8 +92,10 @@ impl Talk {
 pub(crate) enum Fault {
     /// The other side cannot be reached, or it ended the conversation too early.
     Unreachable,
-    /// What it says is not of the protocol, is larger than what is read of it, or says no.
+    /// What it says is not of the protocol, or is larger than what is read of it.
     Unusable,
+    /// It says no, by this HTTP status.
+    Status(u16),
     /// It did not answer in time.
     Late,
     /// Too many are asking it already.
@@ -102,11 +104,12 @@ pub(crate) enum Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unreachable => "it cannot be reached",
-            Self::Unusable => "its answer is of no use",
-            Self::Late => "it did not answer in time",
-            Self::Busy => "too many questions wait for it",
-        })
+        match self {
+            Self::Unreachable => f.write_str("it cannot be reached"),
+            Self::Unusable => f.write_str("its answer is of no use"),
+            Self::Status(status) => write!(f, "it answers with status {status}"),
+            Self::Late => f.write_str("it did not answer in time"),
+            Self::Busy => f.write_str("too many questions wait for it"),
+        }
     }
 }

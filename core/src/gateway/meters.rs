@@ -117,6 +117,7 @@ impl Gateway {
     pub(crate) fn metrics(&self) -> String {
         let mut text = Text(String::new());
         let stats = self.stats();
+        let (good, bad) = self.verdicts.len();
         for (name, help, value) in [
             (
                 "connections",
@@ -129,6 +130,27 @@ impl Gateway {
                 "jobs_waiting",
                 "Heavy jobs that wait for their turn.",
                 stats.jobs_waiting,
+            ),
+            (
+                "checks_asking",
+                "Checks that wait for an answer from elsewhere.",
+                stats.asking,
+            ),
+            (
+                "verdicts_good",
+                "Remembered signatures, passwords and answers.",
+                good,
+            ),
+            ("verdicts_bad", "Remembered refusals from elsewhere.", bad),
+            (
+                "throttle_windows",
+                "Addresses and users whose failures are counted.",
+                self.throttle.len(),
+            ),
+            (
+                "digest_nonces",
+                "Digest nonces whose use is remembered.",
+                self.nonces.len(),
             ),
             (
                 "message_memory_free_bytes",

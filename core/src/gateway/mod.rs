@@ -214,9 +214,11 @@ impl Gateway {
     /// limit after it was raised.
     pub fn fit_descriptors(&self, descriptors: u64) -> Option<Note> {
         let each = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
-        let fit = descriptors.saturating_sub(DESCRIPTORS_BESIDE) / each;
-        let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
         let rules = self.rules();
+        let questions = u64::try_from(rules.questions).unwrap_or(u64::MAX);
+        let beside = DESCRIPTORS_BESIDE.saturating_add(questions);
+        let fit = descriptors.saturating_sub(beside) / each;
+        let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
         let wanted = self.connection_limit(&rules);
         self.connections_that_fit.store(fit, Ordering::Relaxed);
         let matters = rules.limits.connections.is_some() || fit < FEW_CONNECTIONS;
@@ -368,7 +370,8 @@ impl Gateway {
                 let point = rules.points.get(path);
                 let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));
                 let limit = self.rules().limits.message_bytes;
-                Box::new(Points::new(reader, limit))
+                let memory = (Arc::clone(&self.memory), Arc::clone(admission.bell()));
+                Box::new(Points::new(reader, limit, memory))
             }
         }
     }

@@ -77,6 +77,15 @@ impl Source {
 }
 
 impl Throttle {
+    /// Returns how many sources are counted.
+    pub(crate) fn len(&self) -> usize {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .windows
+            .len()
+    }
+
     /// Says whether the credentials of `source` may be judged.
     ///
     /// # Errors

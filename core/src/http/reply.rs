@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::date::http_date;
 use super::error::HeadError;
 use super::status::Status;
@@ -48,9 +50,18 @@ pub struct Reply {
     upgrade: bool,
     persistence: Persistence,
     content_type: Cow<'static, str>,
-    body: Cow<'static, [u8]>,
+    body: Body,
     omit_body: bool,
     date: Option<UnixTime>,
+}
+
+/// What is sent behind the head.
+#[derive(Clone)]
+enum Body {
+    /// Bytes of this answer.
+    Own(Cow<'static, [u8]>),
+    /// Bytes that others hold too.
+    Shared(Bytes),
 }
 
 impl Reply {
@@ -62,7 +73,7 @@ impl Reply {
             upgrade: false,
             persistence: Persistence::Keep,
             content_type: Cow::Borrowed(TEXT),
-            body: Cow::Borrowed(status.body().as_bytes()),
+            body: Body::Own(Cow::Borrowed(status.body().as_bytes())),
             omit_body: false,
             date: None,
         }
@@ -178,8 +189,23 @@ impl Reply {
         body: impl Into<Cow<'static, [u8]>>,
     ) -> Self {
         self.content_type = content_type.into();
-        self.body = body.into();
+        self.body = Body::Own(body.into());
         self
+    }
+
+    /// Replaces the body by one that [`Reply::write`] leaves out: it is sent behind, without a copy.
+    pub(crate) fn shared_content(mut self, content_type: &'static str, body: Bytes) -> Self {
+        self.content_type = content_type.into();
+        self.body = Body::Shared(body);
+        self
+    }
+
+    /// Returns what is to be sent behind what [`Reply::write`] has written, if anything is.
+    pub(crate) const fn shared_body(&self) -> Option<&Bytes> {
+        match &self.body {
+            Body::Shared(body) if !self.omit_body => Some(body),
+            Body::Shared(_) | Body::Own(_) => None,
+        }
     }
 
     /// Closes the connection after this answer.
@@ -229,18 +255,25 @@ impl Reply {
         for (name, value) in behind {
             put(out, name, value);
         }
+        let length = match &self.body {
+            Body::Own(body) => body.len(),
+            Body::Shared(body) => body.len(),
+        };
         if has_content(self.status) {
-            if !self.body.is_empty() {
+            if length > 0 {
                 put(out, "Content-Type", self.content_type.as_bytes());
             }
-            put(out, "Content-Length", self.body.len().to_string().as_bytes());
+            put(out, "Content-Length", length.to_string().as_bytes());
         }
         if let Some(date) = self.date {
             put(out, "Date", http_date(date).as_bytes());
         }
         out.extend_from_slice(b"\r\n");
-        if has_content(self.status) && !self.omit_body {
-            out.extend_from_slice(&self.body);
+        if let Body::Own(body) = &self.body
+            && has_content(self.status)
+            && !self.omit_body
+        {
+            out.extend_from_slice(body);
         }
     }
 }

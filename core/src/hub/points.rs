@@ -154,6 +154,13 @@ impl Reader {
         state
     }
 
+    /// Takes the state back that [`Reader::next`] has returned last: it counts as one that the reader was
+    /// too slow for.
+    pub(crate) fn put_back(&mut self) {
+        self.seen = self.seen.saturating_sub(1);
+        self.late = true;
+    }
+
     /// Makes `state` the point's last one, and rings all other readers.
     ///
     /// # Errors
@@ -228,6 +235,25 @@ mod tests {
             (reader.next(true), reader.next(true)),
             (Some(text(3)), Some(text(4)))
         );
+    }
+
+    #[test]
+    fn what_is_put_back_comes_again_if_nothing_newer_does() {
+        let (point, _) = point();
+        let (writer, mut reader) = (reader(&point, 1), reader(&point, 2));
+        for (written, expected) in [(1..2, 1), (2..5, 4)] {
+            for number in written {
+                writer.write(text(number)).unwrap();
+            }
+            for _ in 0..2 {
+                assert!(reader.next(true).is_some());
+                reader.put_back();
+            }
+            assert_eq!(
+                (reader.next(true), reader.next(true)),
+                (Some(text(expected)), None)
+            );
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
         groups: BTreeSet::new(),
         remote: before.to_vec(),
         used: Vec::new(),
+        questions: 0,
         trusted: BTreeMap::new(),
     };
     let realms: BTreeMap<&str, Arc<Realm>> = config
@@ -66,6 +67,7 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
         errors,
         warnings,
         used: remote_keys,
+        questions,
         ..
     } = builder;
     match ConfigErrors::from_vec(errors) {
@@ -79,6 +81,7 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
             revocations: Arc::new(revocations),
             bus,
             realms: config.realms.keys().cloned().collect(),
+            questions: questions + remote_keys.len(),
             remote_keys,
             warnings,
         }),
@@ -95,6 +98,8 @@ pub(super) struct Builder<'c> {
     pub(super) remote: Vec<Arc<RemoteKeys>>,
     /// Those that these rules use.
     pub(super) used: Vec<Arc<RemoteKeys>>,
+    /// How many questions to verifiers elsewhere may be open at once.
+    pub(super) questions: usize,
     /// Settings of TLS clients by the file whose certificates they trust.
     pub(super) trusted: BTreeMap<PathBuf, Arc<ClientConfig>>,
 }

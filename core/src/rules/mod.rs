@@ -44,6 +44,8 @@ pub(crate) struct Rules {
     pub(crate) bus: Option<crate::bus::Settings>,
     /// The names of all realms.
     realms: BTreeSet<String>,
+    /// How many verifiers elsewhere may be asked at once; each question takes a descriptor.
+    pub(crate) questions: usize,
     /// The key sets that are fetched from their issuers.
     pub(crate) remote_keys: Vec<Arc<RemoteKeys>>,
     /// What was left out while the rules were built, for the log.

@@ -27,6 +27,7 @@ impl<'c> Builder<'c> {
             self.fault(&module.client_secret, None, "the file holds no password");
             return None;
         }
+        self.questions += module.max_in_flight;
         let settings = Settings {
             cache_ttl: module.cache_ttl,
             negative_ttl: module.negative_ttl,
@@ -45,12 +46,14 @@ impl<'c> Builder<'c> {
                 roles: module.roles.clone(),
             },
         };
-        Some(Introspection::new(
-            callee,
-            trusted,
-            (&module.client_id, secret),
-            settings,
-        ))
+        let built = Introspection::new(callee, trusted, (&module.client_id, secret), settings);
+        // Found out here, and not at every question.
+        if built.begin("").is_none() {
+            let message = "\"url\", \"clientId\" and this password are together too long to be sent";
+            self.fault(&module.client_secret, None, message);
+            return None;
+        }
+        Some(built)
     }
 
     pub(super) fn remote_keys(
@@ -101,6 +104,7 @@ impl<'c> Builder<'c> {
     }
 
     pub(super) fn ldap(&mut self, ldap: &config::Ldap) -> Option<Directory> {
+        self.questions += ldap.max_in_flight;
         let tls = match ldap.url.tls || ldap.start_tls {
             true => Some(self.trust(ldap.ca_file.as_ref(), &ldap.place)?.0),
             false => None,

@@ -6,7 +6,7 @@ mod points;
 use std::fmt;
 
 pub(crate) use echo::Echo;
-pub(crate) use points::{Points, UNWRITTEN};
+pub(crate) use points::{Points, UNWRITTEN, claimed};
 
 use crate::auth::grant::Grant;
 pub use crate::leg::LegEvent;

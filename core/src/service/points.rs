@@ -1,16 +1,21 @@
 //! `points`: named last values. A client sees the state at once and then every write; who is entitled
 //! to sets it by sending.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Context, Service};
 use crate::auth::json;
+use crate::bell::Bell;
+use crate::budget::{Memory, MemoryClaim};
 use crate::config::Entitlement;
 use crate::http::date::rfc3339;
 use crate::hub::Reader;
 use crate::legs::HIGH_WATER;
 use crate::time::UnixTime;
+use crate::ws::frame::UNCLAIMED_LIMIT;
 use crate::ws::{Close, Message};
 
 /// The state of a point that nobody has written yet.
@@ -26,17 +31,44 @@ pub(crate) struct Points {
     reader: Option<Reader>,
     /// Longest value, in bytes of JSON.
     value_limit: usize,
+    /// What large values claim while they wait for the client, and who is rung when some comes back.
+    memory: (Arc<Memory>, Arc<Bell>),
+}
+
+/// A state that waits for a client, with the memory that it takes there: others are told newer ones
+/// meanwhile, so that each client may hold another.
+struct Claimed {
+    state: Bytes,
+    _claim: MemoryClaim,
+}
+
+impl AsRef<[u8]> for Claimed {
+    fn as_ref(&self) -> &[u8] {
+        &self.state
+    }
 }
 
 impl Points {
-    pub(crate) const fn new(reader: Option<Reader>, value_limit: usize) -> Self {
-        Self { reader, value_limit }
+    pub(crate) const fn new(
+        reader: Option<Reader>,
+        value_limit: usize,
+        memory: (Arc<Memory>, Arc<Bell>),
+    ) -> Self {
+        Self {
+            reader,
+            value_limit,
+            memory,
+        }
     }
 
     /// Sends what is new, as far as the client keeps up.
     fn tell(&mut self, context: &mut Context<'_>) {
         let Some(reader) = &mut self.reader else { return };
         while let Some(state) = reader.next(context.backlog() < HIGH_WATER) {
+            let (memory, bell) = &self.memory;
+            let Some(state) = claimed(state, memory, bell) else {
+                return reader.put_back();
+            };
             context.send(&Message::Text(state));
         }
     }
@@ -82,6 +114,16 @@ impl Service for Points {
     }
 }
 
+/// Claims memory for `state` if it is large; `None` if there is none, and then the bell rings when there
+/// is.
+pub(crate) fn claimed(state: Bytes, memory: &Arc<Memory>, bell: &Arc<Bell>) -> Option<Bytes> {
+    if state.len() <= UNCLAIMED_LIMIT {
+        return Some(state);
+    }
+    let _claim = memory.claim(state.len().min(memory.total()), bell)?;
+    Some(Bytes::from_owner(Claimed { state, _claim }))
+}
+
 /// Makes the state of a point from what a client sent. Members besides `value` and `quality` are
 /// ignored, so that a client can send back what it was sent; the time is always the server's.
 fn state(text: &[u8], value_limit: usize, now: UnixTime) -> Result<Bytes, Close> {
@@ -103,7 +145,8 @@ fn state(text: &[u8], value_limit: usize, now: UnixTime) -> Result<Bytes, Close>
     }
     let time = rfc3339(now);
     let state = format!(r#"{{"value":{value},"time":"{time}","quality":"{quality}"}}"#);
-    Ok(Bytes::from(state))
+    // What it grew by while it was written is not kept as long as the value.
+    Ok(Bytes::from(state.into_boxed_str().into_boxed_bytes()))
 }
 
 #[cfg(test)]

@@ -362,6 +362,11 @@ pub fn e09_mistakes_do_not_load(world: &World) {
     assert!(load_error(&setup(unbound)).contains("anyAudience"));
     let error = load_error(&setup(module("127.0.0.1:1")).file("client.secret", "\n"));
     assert!(error.contains("the file holds no password"), "{error}");
+    // What cannot be written into a request's head would fail every question, and not its own alone.
+    let long = "x".repeat(16 * 1024);
+    let error = load_error(&setup(module("127.0.0.1:1")).file("client.secret", &*long));
+    assert!(error.contains("too long to be sent"), "{error}");
+    assert!(!error.contains("xxxx"), "{error}");
 }
 
 /// B12, E16: a reload asks nobody again, and a new password of our own for asking ends no socket.
@@ -377,4 +382,16 @@ pub fn b12_a_new_secret_for_asking_ends_no_socket(world: &World) {
     assert_eq!(idp.asked().len(), 1);
     // What was found with the old secret is not met with the new one.
     assert_eq!(statuses(&stage, ["opaque"]), [503]);
+}
+
+/// E15: what may be asked at once takes descriptors too, and connections do not get those.
+pub fn e15_questions_have_descriptors_of_their_own(world: &World) {
+    let (_, stage) = start(world, |module| module["maxInFlight"] = json!(100));
+    let gateway = stage.gateway();
+    gateway.fit_descriptors(64 + 100 + 2);
+    let _held = [stage.connect(), stage.connect()].map(|mut client| {
+        client.open(&upgrade("/api/ws").bearer("opaque"));
+        client
+    });
+    stage.connect().expect_end();
 }

@@ -181,6 +181,17 @@ pub fn e08_cache_control_is_heard_within_limits(world: &World) {
     }
 }
 
+/// E8: a `refresh` below the default of `refetchInterval` is meant, whatever the issuer says of caching.
+pub fn e08_a_short_refresh_alone_is_heard(world: &World) {
+    let (idp, stage) = start(world, &["1"], |jwks| jwks["refresh"] = json!("2 seconds"));
+    idp.cache_control("max-age=60");
+    let fetched = |count| move |idp: &Idp| idp.asked().len() >= count;
+    for count in [2, 3] {
+        stage.wait_until("another fetch", |_| fetched(count)(&idp));
+    }
+    assert_eq!(ask(&stage, "1"), 101);
+}
+
 /// A configuration that cannot mean what it says does not load.
 pub fn e08_mistakes_do_not_load(world: &World) {
     let _ = world;

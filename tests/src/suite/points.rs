@@ -350,6 +350,63 @@ pub fn points_a_slow_reader_is_told_the_last_value(world: &World) {
     assert_eq!(told(&mut slow)["value"], "next");
 }
 
+/// E15: large values that wait for readers come out of `messageMemory`; who finds none left there is told
+/// the last one as soon as there is.
+pub fn e15_large_values_for_slow_readers_claim_memory(world: &World) {
+    const MEMORY: usize = 300_000;
+    let stage = setup()
+        .unsplit()
+        .limit("stallTimeout", "1 hour")
+        .limit("messageMemory", MEMORY)
+        .start(world);
+    // An operating system takes the values off our hands, as many as it likes.
+    if stage.sim().is_none() {
+        return;
+    }
+    let free = |stage: &Stage| stage.gateway().stats().message_memory_free;
+    let mut readers: Vec<_> = (0..6).map(|_| reader(&stage, BOILER).0).collect();
+    for reader in &mut readers {
+        reader.stop_reading(4096);
+    }
+    let mut writer = writer(&stage, BOILER);
+    let pad = "x".repeat(100_000);
+    set(&mut writer, &json!(pad));
+    stage.wait_until("three readers with a claim", |stage| free(stage) < 100_000);
+    let mut late = stage.connect();
+    late.open(&bob(upgrade(BOILER)));
+    for reader in readers {
+        reader.abort();
+    }
+    assert_eq!(told(&mut late)["value"], pad);
+    stage.wait_until("all of it given back", |stage| free(stage) == MEMORY);
+}
+
+/// E15: so do large values that wait for those who asked by GET; where there is none left it is 503.
+pub fn e15_large_answers_claim_memory(world: &World) {
+    let stage = setup().unsplit().limit("messageMemory", 250_000).start(world);
+    if stage.sim().is_none() {
+        return;
+    }
+    let pad = "x".repeat(100_000);
+    set(&mut writer(&stage, BOILER), &json!(pad));
+    let free = |stage: &Stage| stage.gateway().stats().message_memory_free;
+    let mut slow: Vec<_> = (0..2).map(|_| stage.connect()).collect();
+    for client in &mut slow {
+        client.stop_reading(4096);
+        client.send(&bob(get(BOILER)).bytes());
+    }
+    stage.wait_until("two answers with a claim", |stage| free(stage) < 100_000);
+    let answer = stage.connect().ask(&bob(get(BOILER)));
+    assert_eq!((answer.status, answer.closes()), (503, true), "{answer:?}");
+    assert_eq!(answer.one("Retry-After"), Some("1"));
+    for client in &mut slow {
+        let answer = client.expect_response();
+        let state: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, &state["value"]), (200, &json!(pad)));
+    }
+    assert_eq!(read(&mut slow[0], BOILER)["value"], pad);
+}
+
 /// E16: values stay through a reload, by their names, wherever they are found then.
 pub fn e16_values_survive_a_reload_by_name(world: &World) {
     let stage = setup().start(world);

@@ -224,18 +224,6 @@ fn m10_what_the_short_form_needs_is_told() {
             "\"serverCertificate\" is required",
         ),
         (
-            &format!("{jwt}/issuer"),
-            json!(null),
-            "servers[0].authentication.@JWT",
-            "\"issuer\" is required",
-        ),
-        (
-            &format!("{jwt}/audience"),
-            json!(null),
-            "servers[0].authentication.@JWT",
-            "\"audience\" is required",
-        ),
-        (
             &format!("{jwt}/verification"),
             json!(null),
             "servers[0].authentication.@JWT",
