@@ -60,6 +60,10 @@ pub(crate) enum Expected {
     Promise(Promise),
     /// What others have left under the key of a session.
     Session(Name),
+    /// The last value of a data point.
+    Point(Arc<str>),
+    /// The last values of all data points are known.
+    Loaded,
     /// The next page of revocations.
     Page,
 }
@@ -165,6 +169,11 @@ impl Desk {
     /// Returns how many orders were dropped for want of room.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Counts something that is too large to be sent.
+    pub(crate) fn drop_one(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn tell(&self, order: Order) {

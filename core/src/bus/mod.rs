@@ -3,12 +3,14 @@
 
 mod desk;
 mod seal;
+mod stamp;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use desk::{Desk, Expected, Order, Pending, Standing};
 pub(crate) use seal::{Keys, Kind, Name, Node, SECRET_BYTES, key_of};
+pub(crate) use stamp::Stamp;
 
 use crate::bell::Bell;
 use crate::entropy::{Entropy, Label};
@@ -39,16 +41,24 @@ pub(crate) enum News {
     SessionEnded,
     /// A ticket was used.
     TicketSpent,
+    /// A data point was written.
+    Point,
 }
 
 impl News {
-    const ALL: [Self; 3] = [Self::Revocation, Self::SessionEnded, Self::TicketSpent];
+    const ALL: [Self; 4] = [
+        Self::Revocation,
+        Self::SessionEnded,
+        Self::TicketSpent,
+        Self::Point,
+    ];
 
     const fn code(self) -> u8 {
         match self {
             Self::Revocation => 1,
             Self::SessionEnded => 2,
             Self::TicketSpent => 3,
+            Self::Point => 4,
         }
     }
 }
@@ -59,7 +69,7 @@ pub(crate) struct Bus {
     settings: Mutex<Settings>,
     keys: Arc<Keys>,
     node: Node,
-    desk: Desk,
+    desk: Arc<Desk>,
     /// How many news were told.
     told: AtomicU64,
     /// The last news of every node.
@@ -82,7 +92,7 @@ impl Bus {
             keys: Arc::clone(&settings.keys),
             settings: Mutex::new(settings),
             node: Node(entropy.bytes(Label::Node)),
-            desk: Desk::default(),
+            desk: Arc::default(),
             told: AtomicU64::new(0),
             heard: Mutex::default(),
             unopened: AtomicU64::new(0),
@@ -106,7 +116,7 @@ impl Bus {
         self.node
     }
 
-    pub(crate) const fn desk(&self) -> &Desk {
+    pub(crate) const fn desk(&self) -> &Arc<Desk> {
         &self.desk
     }
 

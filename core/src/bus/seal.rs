@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Session,
     /// A ticket.
     Ticket,
+    /// A data point.
+    Point,
     /// Where nodes tell each other what is new.
     News,
     /// The field of a login page that belongs to its cookie.
@@ -58,6 +60,7 @@ impl Kind {
             Self::Revocation => b"revocation\0",
             Self::Session => b"session\0",
             Self::Ticket => b"ticket\0",
+            Self::Point => b"point\0",
             Self::News => b"news\0",
             Self::Csrf => b"csrf\0",
         }

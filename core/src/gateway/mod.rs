@@ -151,6 +151,10 @@ impl Gateway {
         let limits = &rules.limits;
         let entropy = Entropy::new(&seed);
         let bus = rules.bus.as_ref().map(|bus| Bus::new(bus.clone(), &entropy));
+        let hub = Hub::default();
+        if let Some(bus) = &bus {
+            hub.share(bus.node(), bus.desk());
+        }
         Ok(Arc::new(Self {
             entropy,
             services: RwLock::default(),
@@ -174,7 +178,7 @@ impl Gateway {
             outside: Arc::default(),
             unproxied: AtomicU64::new(0),
             step_ups: stepups::StepUps::default(),
-            hub: Hub::default(),
+            hub,
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),

@@ -11,8 +11,8 @@ use super::Gateway;
 use super::proof::Proof;
 use crate::auth::basis::Basis;
 use crate::auth::revoked::{Listed, REVOCATIONS, Revoked};
-use crate::bus::Node;
-use crate::time::{Deadline, Now, UnixTime};
+use crate::bus::{Node, Stamp};
+use crate::time::{Deadline, Now};
 
 /// How long the other nodes remember that something was lifted of which this one had not heard that it
 /// was revoked: as long as a revocation usually holds.
@@ -45,27 +45,6 @@ pub(crate) struct Entry {
     /// It holds no more. It is remembered so that no node that has not heard of it revives it.
     pub(crate) lifted: bool,
     pub(crate) stamp: Stamp,
-}
-
-/// When something was said, and by whom: of two statements about the same the later one counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Stamp {
-    /// In microseconds, which is what nodes tell each other.
-    pub(crate) time: UnixTime,
-    pub(crate) node: Node,
-}
-
-impl Stamp {
-    /// The stamp of what is said now, after what `before` says.
-    fn new(before: Option<Self>, node: Node, now: Now) -> Self {
-        let tick = Duration::from_micros(1);
-        let micros = u64::try_from(now.unix.since_epoch().as_micros()).unwrap_or(u64::MAX);
-        let time = UnixTime::new(Duration::from_micros(micros));
-        Self {
-            time: before.map_or(time, |before| time.max(before.time.after(tick))),
-            node,
-        }
-    }
 }
 
 impl fmt::Debug for Revocations {
@@ -109,7 +88,7 @@ impl Revocations {
         let entry = Entry {
             until: Deadline::after(time, now),
             lifted: false,
-            stamp: Stamp::new(before, node, now),
+            stamp: Stamp::new(before, node, now.unix),
         };
         table.insert(&revoked, entry, now)?;
         table.untold.insert(revoked);
@@ -132,7 +111,7 @@ impl Revocations {
                 let entry = Entry {
                     until: before.map_or_else(|| Deadline::after(LIFTED, now), |before| before.until),
                     lifted: true,
-                    stamp: Stamp::new(before.map(|before| before.stamp), node, now),
+                    stamp: Stamp::new(before.map(|before| before.stamp), node, now.unix),
                 };
                 if table.insert(&revoked, entry, now).is_ok() {
                     table.untold.insert(revoked);
@@ -301,6 +280,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::time::UnixTime;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -385,7 +365,7 @@ mod tests {
         let ended = Entry {
             until: Deadline::after(HOUR, now),
             lifted: false,
-            stamp: Stamp::new(None, node(1), now),
+            stamp: Stamp::new(None, node(1), now.unix),
         };
         assert!(!one.take_in(subject("a"), ended, later).unwrap());
     }
@@ -396,7 +376,7 @@ mod tests {
         let entry = Entry {
             until: Deadline::after(HOUR, now),
             lifted: false,
-            stamp: Stamp::new(None, NOBODY_ELSE, now),
+            stamp: Stamp::new(None, NOBODY_ELSE, now.unix),
         };
         for number in 0..REVOCATIONS {
             table

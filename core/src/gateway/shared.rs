@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::Gateway;
 use super::names::Names;
 use super::proof::Proof;
-use super::revocations::{Entry, Stamp};
+use super::revocations::Entry;
 use super::sessions::{Ended, Key, Membership, Session, UNUSED};
 use super::tickets::{Bound, Ticket};
 use crate::auth::basis::{Basis, optional, time, time_of};
@@ -20,9 +21,10 @@ use crate::auth::grant::Grant;
 use crate::auth::json;
 use crate::auth::realm::Realm;
 use crate::auth::revoked::Revoked;
-use crate::bus::{Bus, Kind, News, Node, Standing, key_of};
+use crate::bus::{Bus, Kind, News, Node, Stamp, Standing, key_of};
 use crate::exchange::redis::{Reply, write_command};
 use crate::http::Origin;
+use crate::hub::SHARED_BYTES;
 use crate::secret::Secret;
 use crate::time::{Deadline, Now};
 
@@ -41,6 +43,8 @@ pub(crate) enum Telling {
     Command(Vec<u8>),
     /// A command whose answer is what others have left under the key of a session.
     Session(Key, Vec<u8>),
+    /// A command whose answer is the last value of a data point.
+    Point(Arc<str>, Vec<u8>),
     /// News for the others.
     News(News, Vec<u8>),
 }
@@ -230,6 +234,71 @@ impl Gateway {
     pub(crate) fn tell_all(&self) {
         self.revocations.tell_all();
         self.sessions.tell_all();
+        self.hub.begin_telling();
+    }
+
+    /// Returns the questions for the last values of all data points.
+    pub(crate) fn points(&self) -> Vec<Telling> {
+        let Some(bus) = self.bus() else {
+            return Vec::new();
+        };
+        let ask = |point: &Arc<str>| {
+            let key = key_of(&bus.name(Kind::Point, point.as_bytes()));
+            Telling::Point(Arc::clone(point), command(&[b"GET", &key]))
+        };
+        self.rules().points.iter().map(ask).collect()
+    }
+
+    /// Takes in what Redis says about a data point.
+    pub(crate) fn point_said(&self, point: &Arc<str>, said: &Reply) {
+        let Some(bus) = self.bus() else { return };
+        let said = match said {
+            Reply::Bulk(sealed) => {
+                let key = key_of(&bus.name(Kind::Point, point.as_bytes()));
+                bus.open(&key, sealed).and_then(|(_, value)| {
+                    let (stamp, state) = Stamp::take(&value)?;
+                    Some((Bytes::copy_from_slice(state), stamp))
+                })
+            }
+            Reply::Simple(_) | Reply::Error(_) | Reply::Integer(_) | Reply::Array(_) | Reply::Nil => None,
+        };
+        self.hub.take_in(point, said);
+    }
+
+    /// Adds the writes that the other nodes are to be told of, some megabyte of them.
+    fn untold_points(&self, bus: &Bus, tellings: &mut Vec<Telling>) {
+        let mut bytes = 0;
+        while bytes < POINTS_AT_ONCE
+            && let Some(write) = self.hub.take_untold()
+        {
+            let key = key_of(&bus.name(Kind::Point, write.point.as_bytes()));
+            let value = [&write.stamp.to_bytes()[..], &write.state].concat();
+            let sealed = bus.seal(&key, &value, &self.entropy);
+            let Some(sealed) = sealed.filter(|_| write.state.len() <= SHARED_BYTES) else {
+                bus.desk().drop_one();
+                continue;
+            };
+            bytes += sealed.len();
+            tellings.push(Telling::Command(command(&[b"SET", &key, &sealed])));
+            let length = u32::try_from(write.point.len()).unwrap_or(u32::MAX).to_be_bytes();
+            let news = [&length[..], write.point.as_bytes(), &sealed].concat();
+            tellings.push(Telling::News(News::Point, news));
+        }
+    }
+
+    /// Acts on a write of another node to a data point that is served here too.
+    fn point_written(&self, body: &[u8]) -> Option<()> {
+        let (length, rest) = body.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (name, sealed) = rest.split_at_checked(length)?;
+        let name = str::from_utf8(name).ok()?;
+        let point = self.rules().points.get(name).map(Arc::clone)?;
+        let key = key_of(&self.bus()?.name(Kind::Point, point.as_bytes()));
+        let (_, value) = self.bus()?.open(&key, sealed)?;
+        let (stamp, state) = Stamp::take(&value)?;
+        self.hub
+            .take_in(&point, Some((Bytes::copy_from_slice(state), stamp)));
+        Some(())
     }
 
     /// Returns the key of all revocations.
@@ -288,6 +357,7 @@ impl Gateway {
                 tellings.push(Telling::Session(key, command(&[b"GET", &name])));
             }
         }
+        self.untold_points(bus, &mut tellings);
         tellings
     }
 
@@ -380,6 +450,10 @@ impl Gateway {
                     self.session_checked(*key, &Reply::Bulk(sealed.to_vec()), now);
                 }
             }
+            News::Point => {
+                // A point that is not served here is nobody's.
+                let _ = self.point_written(body);
+            }
             News::TicketSpent => {
                 if let Ok(key) = body.try_into() {
                     self.tickets.spent(&key);
@@ -389,6 +463,9 @@ impl Gateway {
         true
     }
 }
+
+/// Bytes of values of data points that are told at once.
+const POINTS_AT_ONCE: usize = 1024 * 1024;
 
 /// Bytes of the field of a revocation: a name as text.
 const FIELD_BYTES: usize = 43;

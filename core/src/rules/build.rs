@@ -80,6 +80,12 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
             drain_grace: config.drain_grace,
             revocations: Arc::new(revocations),
             bus,
+            points: config
+                .services
+                .values()
+                .flat_map(|service| service.endpoints.values())
+                .map(|name| name.as_str().into())
+                .collect(),
             realms: config.realms.keys().cloned().collect(),
             questions: questions + remote_keys.len(),
             remote_keys,

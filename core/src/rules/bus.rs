@@ -7,14 +7,13 @@ use rustls::pki_types::ServerName;
 
 use super::build::Builder;
 use crate::bus::{Keys, SECRET_BYTES, Settings};
-use crate::config::{self, ConfigError, FileRef, Place, ServiceKind};
+use crate::config::{self, ConfigError, FileRef, Place};
 use crate::exchange::redis::Login;
 use crate::leg::{ClientTls, Destination};
 use crate::secret::Secret;
 
 impl Builder<'_> {
     pub(super) fn bus(&mut self, bus: &config::Bus) -> Option<Settings> {
-        self.check_services();
         let tls = match bus.url.tls {
             false => None,
             true => {
@@ -70,21 +69,6 @@ impl Builder<'_> {
             return None;
         }
         Some(Secret::new(password.to_vec()))
-    }
-
-    /// Refuses what would be another thing on every node although it is to be the same on all.
-    fn check_services(&mut self) {
-        let config = self.config;
-        for service in config.services.values() {
-            match service.kind {
-                ServiceKind::Echo => {}
-                ServiceKind::Points => {
-                    let message =
-                        "points are not shared between nodes in this version: a file with \"bus\" has none";
-                    self.bus_fault(&service.place, message);
-                }
-            }
-        }
     }
 
     fn bus_fault(&mut self, place: &Place, message: &str) {

@@ -46,6 +46,8 @@ pub(crate) struct Rules {
     realms: BTreeSet<String>,
     /// How many verifiers elsewhere may be asked at once; each question takes a descriptor.
     pub(crate) questions: usize,
+    /// The names of all data points.
+    pub(crate) points: BTreeSet<Arc<str>>,
     /// The key sets that are fetched from their issuers.
     pub(crate) remote_keys: Vec<Arc<RemoteKeys>>,
     /// What was left out while the rules were built, for the log.

@@ -194,6 +194,10 @@ impl State {
                 self.strings.insert(key.to_vec(), value.to_vec());
                 b"+OK\r\n".to_vec()
             }
+            [b"SET", key, value] => {
+                self.strings.insert(key.to_vec(), value.to_vec());
+                b"+OK\r\n".to_vec()
+            }
             [b"SET", key, value, b"NX", b"PX", life] => {
                 assert!(millis(life) > 0);
                 self.strings.entry(key.to_vec()).or_insert_with(|| value.to_vec());

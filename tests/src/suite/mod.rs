@@ -123,6 +123,8 @@ macro_rules! rows {
                 a_node_starts_without_redis,
                 redis_asks_who_it_is,
                 a_wrong_bus_does_not_load,
+                m16_a_data_point_is_one_on_all_nodes,
+                m16_data_points_catch_up_after_redis_was_away,
             ],
             carriers: [
                 m21_another_carrier_counts_as_none,

@@ -72,6 +72,8 @@ struct Streams {
     until: Option<Moment>,
     /// When Redis is asked whether it is there.
     ping: Moment,
+    /// The generation of the rules whose data points are known.
+    points: u64,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,8 @@ enum Stage {
     Subscribing,
     /// Revocations are being read.
     Reading,
+    /// The last values of data points are being read.
+    Loading,
     /// Everything is there.
     Up,
 }
@@ -151,6 +155,9 @@ impl Link {
             if streams.stage == Stage::Up {
                 if sweeps && let Some(command) = gateway.sweep_revocations(now) {
                     streams.command(&mut around, &command, Expected::Nothing);
+                }
+                if streams.points != gateway.rules().generation {
+                    streams.load(&mut around);
                 }
                 streams.send_orders(&mut around);
                 streams.ping(&mut around);
@@ -253,6 +260,7 @@ impl Streams {
             expected: VecDeque::new(),
             until: Some(now.at.after(OPENING)),
             ping: now.at.after(PING),
+            points: 0,
         })
     }
 
@@ -281,6 +289,16 @@ impl Streams {
         let key = Gateway::revocations_key(around.bus);
         write_command(&mut command, &[b"HSCAN", &key, cursor, b"COUNT", PAGE]);
         self.command(around, &command, Expected::Page);
+    }
+
+    /// Asks for the last values of all data points, and to be told when they are here.
+    fn load(&mut self, around: &mut Around<'_>) {
+        self.points = around.gateway.rules().generation;
+        let points = around.gateway.points();
+        self.tell(around, points);
+        let mut command = Vec::new();
+        write_command(&mut command, &[b"PING"]);
+        self.command(around, &command, Expected::Loaded);
     }
 
     /// Says whether more may be sent now.
@@ -315,6 +333,7 @@ impl Streams {
             match telling {
                 Telling::Command(command) => self.command(around, &command, Expected::Nothing),
                 Telling::Session(key, command) => self.command(around, &command, Expected::Session(key)),
+                Telling::Point(point, command) => self.command(around, &command, Expected::Point(point)),
                 Telling::News(news, body) => {
                     let entropy = around.gateway.entropy();
                     if let Some(command) = around.bus.publish(news, &body, entropy) {
@@ -405,6 +424,19 @@ impl Streams {
                 around.gateway.session_checked(key, &said, around.now);
                 Ok(true)
             }
+            Expected::Point(point) => {
+                around.gateway.point_said(&point, &said);
+                Ok(true)
+            }
+            Expected::Loaded => {
+                if self.stage == Stage::Loading {
+                    self.until = None;
+                    self.stage = Stage::Up;
+                    let foreign = around.gateway.foreign_sessions();
+                    self.tell(around, foreign);
+                }
+                Ok(true)
+            }
             Expected::Page => self.page(around, &said),
         }
     }
@@ -423,10 +455,8 @@ impl Streams {
             self.read_page(around, cursor);
             return Ok(fits);
         }
-        self.until = None;
-        self.stage = Stage::Up;
-        let foreign = around.gateway.foreign_sessions();
-        self.tell(around, foreign);
+        self.stage = Stage::Loading;
+        self.load(around);
         Ok(fits)
     }
 }
