@@ -92,3 +92,8 @@ fn query() {
 fn connection() {
     replay("connection", fuzz::connection, 60);
 }
+
+#[test]
+fn relay() {
+    replay("relay", fuzz::relay, 300);
+}

@@ -66,7 +66,7 @@ fn decides(entries: &[config::AclEntry], role: &str, entitlement: Entitlement) -
 /// Returns what a client needs to open a socket of such a service.
 pub(crate) const fn to_connect(kind: ServiceKind) -> &'static [Entitlement] {
     match kind {
-        ServiceKind::Echo => &[Entitlement::Connect],
+        ServiceKind::Echo | ServiceKind::Proxy => &[Entitlement::Connect],
         ServiceKind::Points => &[Entitlement::Connect, Entitlement::Read],
     }
 }
@@ -75,7 +75,7 @@ pub(crate) const fn to_connect(kind: ServiceKind) -> &'static [Entitlement] {
 pub(crate) const fn to_read(kind: ServiceKind) -> &'static [Entitlement] {
     match kind {
         // What is reached by sockets alone is never read.
-        ServiceKind::Echo => &[Entitlement::Connect, Entitlement::Read],
+        ServiceKind::Echo | ServiceKind::Proxy => &[Entitlement::Connect, Entitlement::Read],
         ServiceKind::Points => &[Entitlement::Read],
     }
 }

@@ -137,13 +137,14 @@ mod tests {
         );
         assert_eq!(server["additionalProperties"], false);
         let services = &schema["properties"]["services"]["additionalProperties"]["oneOf"];
-        assert_eq!(services.as_array().unwrap().len(), 2);
+        assert_eq!(services.as_array().unwrap().len(), 3);
         assert_eq!(services[0]["properties"]["type"]["const"], "echo");
         let needed = |index: usize, name: &str| {
             let required = services[index]["required"].as_array().unwrap();
             required.contains(&json!(name))
         };
         assert!(needed(0, "accept") && needed(1, "endpoints") && !needed(1, "accept"));
+        assert!(needed(2, "accept") && needed(2, "connect"));
         let short = &server["properties"]["authentication"]["properties"]["@JWT"]["properties"];
         assert_eq!(short["verification"]["maxProperties"], 1);
         assert_eq!(

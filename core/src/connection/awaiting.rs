@@ -176,6 +176,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Opening(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)

@@ -202,7 +202,7 @@ impl Connection {
             }
             Found::Here(Target::Admin(path)) => return self.visit_admin(head, *path, asked),
             Found::Here(Target::Realm(path)) => return self.visit(now, head, path, asked).map(Wish::Realm),
-            Found::Here(Target::Service(service)) => Arc::clone(service),
+            Found::Here(Target::Service(service) | Target::Below(service, _)) => Arc::clone(service),
         };
         asked.is_for(&service, head);
         asked.trace.begin(Check::Method);

@@ -10,10 +10,12 @@ mod contract;
 mod form;
 mod head;
 mod keep;
+mod opening;
 mod paths;
 mod preface;
 mod read;
 mod redeem;
+mod relay;
 mod renewal;
 mod review;
 mod serve;
@@ -35,6 +37,7 @@ use self::body::Receiving;
 use self::check::Checking;
 use self::close::Closing;
 use self::keep::Keeping;
+use self::opening::Opening;
 use self::serve::Serving;
 use crate::gateway::{Admission, Gateway};
 use crate::http::{HeadLimits, HeadScanner};
@@ -99,6 +102,8 @@ enum State {
     Checking(Box<Checking>),
     /// Redis is asked.
     Awaiting(Box<Awaiting>),
+    /// The upstream of a proxy is being reached.
+    Opening(Box<Opening>),
     /// The WebSocket is open.
     Serving(Box<Serving>),
     /// Everything was answered; what is left is to end the stream without losing the answer.
@@ -242,6 +247,7 @@ impl Connection {
             State::Body(_) => self.tick_body(now),
             State::Checking(_) => self.tick_check(now),
             State::Awaiting(_) => self.tick_await(now),
+            State::Opening(_) => self.tick_opening(now),
             State::Closing(_) => self.tick_close(),
             State::Keeping(_) => self.tick_keep(now),
             State::Serving(_) | State::Closed => {}
@@ -261,6 +267,8 @@ impl Connection {
             Timer::Ping => self.look_for_life(now),
             Timer::Memory => self.end_socket(now, crate::ws::Close::SlowConsumer),
             Timer::Stall => self.stalled(now),
+            Timer::Upstream => self.end_socket(now, crate::ws::Close::Internal),
+            Timer::Dial if matches!(self.state, State::Opening(_)) => self.opening_is_late(now),
             Timer::Close => self.close_is_late(now),
             // Expiry is judged by both clocks at every tick, and so is what the keeper has dialed.
             Timer::Expiry | Timer::Dial => {}
@@ -272,8 +280,8 @@ impl Connection {
             State::Preface(_) => self.preface_bytes(now, bytes),
             State::Head(_) if self.pending.is_empty() => self.head_bytes(now, bytes),
             State::Body(_) if self.pending.is_empty() => self.body_bytes(now, bytes),
-            State::Head(_) | State::Body(_) | State::Checking(_) | State::Awaiting(_) => {
-                self.pending.extend_from_slice(bytes)
+            State::Head(_) | State::Body(_) | State::Checking(_) | State::Opening(_) | State::Awaiting(_) => {
+                self.pending.extend_from_slice(bytes);
             }
             State::Serving(_) => self.serve_bytes(now, bytes),
             State::Closing(closing) => {
@@ -303,7 +311,11 @@ impl Connection {
                     let bytes = std::mem::take(&mut self.pending);
                     self.serve_bytes(now, &bytes);
                 }
-                State::Preface(_) | State::Head(_) | State::Checking(_) | State::Awaiting(_) => return,
+                State::Preface(_)
+                | State::Head(_)
+                | State::Checking(_)
+                | State::Opening(_)
+                | State::Awaiting(_) => return,
                 State::Closing(_) | State::Keeping(_) | State::Closed => self.pending = Vec::new(),
             }
         }
@@ -323,10 +335,8 @@ impl Connection {
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => {}
-            State::Serving(_) => {
-                self.socket_ended(now, 1006, "");
-                self.begin_close(now);
-            }
+            State::Opening(_) => self.leave_opening(now),
+            State::Serving(_) => self.client_ended(now),
         }
     }
 
@@ -358,6 +368,8 @@ impl Connection {
                 serving.settle(waiting);
             }
             self.use_pending(now);
+        } else {
+            self.timers.stop(Timer::Upstream);
         }
     }
 
@@ -368,6 +380,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Opening(_)
             | State::Awaiting(_)
             | State::Serving(_) => {
                 if self.legs.client().out.is_empty() {
@@ -380,6 +393,7 @@ impl Connection {
             // The close timer bounds everything that is left.
             State::Closing(_) | State::Keeping(_) | State::Closed => self.timers.stop(Timer::Stall),
         }
+        self.watch_upstream(now);
     }
 
     /// The client has taken nothing of what waits for it.
@@ -390,6 +404,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Opening(_)
             | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
@@ -413,8 +428,11 @@ impl Connection {
             State::Head(_) | State::Body(_) => below && self.pending.is_empty(),
             State::Preface(_) => true,
             // A reset shows only to who reads; what follows the head waits, at most one read of it.
-            State::Checking(_) | State::Awaiting(_) => self.pending.is_empty(),
-            State::Serving(serving) => below && serving.wants_read(),
+            State::Checking(_) | State::Opening(_) | State::Awaiting(_) => self.pending.is_empty(),
+            State::Serving(serving) => {
+                let room = self.legs.others_waiting() < HIGH_WATER;
+                serving.wants_read() && room && (below || serving.is_relayed())
+            }
             State::Closing(_) => true,
             State::Keeping(_) | State::Closed => false,
         }
@@ -427,6 +445,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Opening(_)
             | State::Awaiting(_)
             | State::Serving(_)
             | State::Closing(_)

@@ -26,13 +26,13 @@ pub(super) enum Goal {
 /// Its method is none for this service.
 pub(super) fn is_read(head: &RequestHead, service: &Service) -> Result<bool, Refusal> {
     match (service.kind, head.method()) {
-        (ServiceKind::Echo, Method::Get) => Ok(false),
+        (ServiceKind::Echo | ServiceKind::Proxy, Method::Get) => Ok(false),
         (ServiceKind::Points, Method::Get) => Ok(!head.wants_websocket()),
         // RFC 9110 section 9.1: whoever serves GET serves HEAD. No upgrade begins with it.
         (ServiceKind::Points, Method::Head) => Ok(true),
-        (ServiceKind::Echo, Method::Head)
+        (ServiceKind::Echo | ServiceKind::Proxy, Method::Head)
         | (
-            ServiceKind::Echo | ServiceKind::Points,
+            ServiceKind::Echo | ServiceKind::Points | ServiceKind::Proxy,
             Method::Post
             | Method::Put
             | Method::Delete

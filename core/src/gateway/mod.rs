@@ -44,6 +44,7 @@ use crate::entropy::{Entropy, Seed};
 use crate::hub::Hub;
 use crate::note::Note;
 use crate::rules::{self, Rules};
+use crate::service::relay::Unread;
 use crate::service::{Echo, Points, Service, ServiceFactory};
 use crate::time::Now;
 
@@ -197,6 +198,12 @@ impl Gateway {
         services.insert(service.to_owned(), Arc::new(factory));
     }
 
+    /// Says whether an embedder serves `service` by itself.
+    pub(crate) fn is_replaced(&self, service: &str) -> bool {
+        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
+        services.contains_key(service)
+    }
+
     /// Returns the addresses to listen on, in the order of the configuration.
     pub fn listeners(&self) -> Vec<Listener> {
         let rules = self.rules();
@@ -217,8 +224,10 @@ impl Gateway {
     /// more, or if what is left is little. To be called once, before the first accept, with the soft
     /// limit after it was raised.
     pub fn fit_descriptors(&self, descriptors: u64) -> Option<Note> {
-        let each = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
         let rules = self.rules();
+        let own = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
+        // A relayed connection has its upstream's stream too.
+        let each = own.saturating_mul(if rules.has_proxies() { 2 } else { 1 });
         let questions = u64::try_from(rules.questions).unwrap_or(u64::MAX);
         let beside = DESCRIPTORS_BESIDE.saturating_add(questions);
         let fit = descriptors.saturating_sub(beside) / each;
@@ -370,6 +379,8 @@ impl Gateway {
         match (factory, rules.kind) {
             (Some(factory), _) => factory(grant),
             (None, ServiceKind::Echo) => Box::new(Echo),
+            // A proxy is relayed, never served.
+            (None, ServiceKind::Proxy) => Box::new(Unread),
             (None, ServiceKind::Points) => {
                 let point = rules.points.get(path);
                 let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));

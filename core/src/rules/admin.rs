@@ -85,6 +85,7 @@ impl Builder<'_> {
             (path.to_owned(), vec![route])
         };
         Some(Server {
+            prefixes: BTreeMap::new(),
             id: ADMIN.into(),
             listen: admin.listen.clone(),
             tls: None,

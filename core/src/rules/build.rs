@@ -339,6 +339,7 @@ impl<'c> Builder<'c> {
             require_subprotocol: service.require_subprotocol,
             idle_timeout: service.idle_timeout,
             ping_interval: service.ping_interval,
+            proxy: self.proxy(service),
         }
     }
 
@@ -354,19 +355,31 @@ impl<'c> Builder<'c> {
                 .ok()
         });
         let mut routes: BTreeMap<String, Vec<Route>> = BTreeMap::new();
+        let mut prefixes: BTreeMap<String, Vec<Route>> = BTreeMap::new();
         for name in &server.services {
             let (Some(service), Some(built)) = (self.config.services.get(name), services.get(name.as_str()))
             else {
                 continue;
             };
             for accept in &service.accept {
-                routes.entry(accept.path.clone()).or_default().push(Route {
+                let (map, path, to) = match accept.prefix() {
+                    None => (
+                        &mut routes,
+                        accept.path.as_str(),
+                        Target::Service(Arc::clone(built)),
+                    ),
+                    Some(prefix) => {
+                        let segments = prefix.matches('/').count();
+                        (&mut prefixes, prefix, Target::Below(Arc::clone(built), segments))
+                    }
+                };
+                map.entry(path.to_owned()).or_default().push(Route {
                     host: accept
                         .host
                         .as_deref()
                         .and_then(|host| HostPattern::parse(host).ok()),
                     port: accept.port,
-                    to: Target::Service(Arc::clone(built)),
+                    to,
                 });
             }
         }
@@ -403,6 +416,7 @@ impl<'c> Builder<'c> {
             balancers: server.proxy_protocol.clone(),
             routes,
             admin: None,
+            prefixes,
         }
     }
 }

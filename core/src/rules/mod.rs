@@ -4,6 +4,7 @@
 mod admin;
 mod build;
 mod bus;
+mod proxy;
 mod realm_path;
 mod remote;
 mod route;
@@ -17,6 +18,7 @@ use rustls::ServerConfig;
 
 pub(crate) use admin::{ADMIN, AdminPath, AdminToken};
 pub(crate) use build::build;
+pub(crate) use proxy::{KeptBack, Proxy};
 pub(crate) use realm_path::{PathKind, RealmPath};
 pub(crate) use route::Found;
 
@@ -70,6 +72,8 @@ pub(crate) struct Server {
     pub(crate) routes: BTreeMap<String, Vec<Route>>,
     /// What changes need at the admin listener; `None` for every other server.
     pub(crate) admin: Option<AdminToken>,
+    /// What is served below a path, by the path up to its last slash.
+    pub(crate) prefixes: BTreeMap<String, Vec<Route>>,
 }
 
 /// One way to what is served under a path.
@@ -86,6 +90,8 @@ pub(crate) struct Route {
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Service(Arc<Service>),
+    /// A service that has everything below this many segments of the path.
+    Below(Arc<Service>, usize),
     Page(Page),
     /// A path that a realm answers itself.
     Realm(RealmPath),
@@ -118,9 +124,24 @@ pub(crate) struct Service {
     pub(crate) require_subprotocol: bool,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) ping_interval: Duration,
+    /// What a proxy relays to.
+    pub(crate) proxy: Option<Arc<Proxy>>,
 }
 
 impl Rules {
+    /// Says whether some path leads to a proxy.
+    pub(crate) fn has_proxies(&self) -> bool {
+        let proxied = |route: &Route| match &route.to {
+            Target::Service(service) | Target::Below(service, _) => service.kind == ServiceKind::Proxy,
+            Target::Page(_) | Target::Realm(_) | Target::Admin(_) => false,
+        };
+        let servers = self.servers.iter();
+        servers
+            .flat_map(|server| server.routes.values().chain(server.prefixes.values()))
+            .flatten()
+            .any(proxied)
+    }
+
     /// Says whether there is a realm of this name.
     pub(crate) fn has_realm(&self, name: &str) -> bool {
         self.realms.contains(name)
@@ -128,10 +149,11 @@ impl Rules {
 
     /// Returns the service of this name on the server with the index `server`, if it is served there.
     pub(crate) fn service(&self, server: usize, name: &str) -> Option<&Arc<Service>> {
-        let routes = self.servers.get(server)?.routes.values().flatten();
+        let server = self.servers.get(server)?;
+        let routes = server.routes.values().chain(server.prefixes.values()).flatten();
         routes
             .filter_map(|route| match &route.to {
-                Target::Service(service) => Some(service),
+                Target::Service(service) | Target::Below(service, _) => Some(service),
                 Target::Page(_) | Target::Realm(_) | Target::Admin(_) => None,
             })
             .find(|service| &*service.name == name)

@@ -77,7 +77,7 @@ impl<'c> Builder<'c> {
     }
 
     /// Returns how to reach `endpoint`, and the certificates that it is trusted by.
-    fn callee(&mut self, endpoint: &Endpoint) -> Option<(Callee, &'c [u8])> {
+    pub(super) fn callee(&mut self, endpoint: &Endpoint) -> Option<(Callee, &'c [u8])> {
         let (tls, trusted) = if endpoint.tls {
             let (config, trusted) = self.trust(endpoint.ca_file.as_ref(), &endpoint.place)?;
             let Ok(name) = ServerName::try_from(endpoint.host.clone()) else {

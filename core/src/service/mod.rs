@@ -2,11 +2,14 @@
 
 mod echo;
 mod points;
+pub mod relay;
+mod tunnel;
 
 use std::fmt;
 
 pub(crate) use echo::Echo;
 pub(crate) use points::{Points, UNWRITTEN, claimed};
+pub(crate) use tunnel::Tunnel;
 
 use crate::auth::grant::Grant;
 pub use crate::leg::LegEvent;

@@ -194,12 +194,13 @@ impl Header {
     }
 }
 
-/// Which kind of payload a data frame carries.
+/// Which kind of frame the server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
     Text,
     Binary,
     Ping,
+    Close,
 }
 
 /// Writes the header of a whole, unmasked frame with `length` bytes of payload.
@@ -208,6 +209,7 @@ pub(crate) fn write_header(out: &mut Vec<u8>, opcode: Opcode, length: usize) {
         Opcode::Text => 0x81,
         Opcode::Binary => 0x82,
         Opcode::Ping => 0x89,
+        Opcode::Close => 0x88,
     });
     if let Ok(short) = u8::try_from(length)
         && short < 126

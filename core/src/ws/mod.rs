@@ -404,6 +404,16 @@ pub(crate) fn send(message: &Message, out: &mut Outgoing) {
     out.push(Bytes::clone(payload));
 }
 
+/// Appends a Close that no [`Session`] knows of.
+pub(crate) fn close(close: Close, out: &mut Outgoing) {
+    let reason = close.reason().as_bytes();
+    out.append(|bytes| {
+        frame::write_header(bytes, Opcode::Close, 2 + reason.len());
+        bytes.extend_from_slice(&close.code().to_be_bytes());
+        bytes.extend_from_slice(reason);
+    });
+}
+
 /// Appends an empty Ping.
 pub(crate) fn ping(out: &mut Outgoing) {
     out.append(|bytes| frame::write_header(bytes, Opcode::Ping, 0));

@@ -31,6 +31,8 @@ pub mod origin;
 pub mod points;
 pub mod policy;
 pub mod proxied;
+pub mod proxy;
+pub mod relay;
 pub mod reload;
 pub mod renewal;
 pub mod route;
@@ -480,6 +482,38 @@ macro_rules! rows {
                 e13_connections_count_for_the_client,
                 e13_explain_takes_the_peer_as_named,
                 e14_behind_a_balancer_each_client_is_throttled_alone,
+            ],
+            proxy: [
+                m18_messages_go_through_and_come_back,
+                e05_the_upstream_sees_no_credential,
+                e05_what_the_gateway_issued_is_not_handed_on,
+                e05_claimed_identities_are_dropped,
+                e06_an_identity_that_does_not_fit_is_403,
+                e23_the_upstreams_choice_is_handed_on,
+                e23_another_answer_than_a_right_101_is_502,
+                m18_a_silent_upstream_is_504_and_a_missing_one_502,
+                e05_nobody_is_dialed_before_the_grant,
+                r08_bytes_behind_the_head_reach_the_upstream_once,
+                m18_paths_below_a_prefix_are_handed_on,
+                m18_an_upstream_with_tls_is_verified,
+                e15_relayed_sockets_count_for_their_subject,
+                m18_a_client_that_leaves_frees_the_upstream,
+            ],
+            relay: [
+                r14_expiry_in_a_fragmented_message_closes_between_frames,
+                r14_expiry_between_frames_closes_at_once,
+                r14_a_frame_that_does_not_end_ends_without_a_close,
+                r14_there_is_one_close,
+                e18_shutdown_and_new_rules_close_between_frames,
+                e20_a_revoked_subject_loses_its_relayed_socket,
+                m28_a_relayed_socket_is_renewed,
+                m18_the_upstreams_end_is_the_clients,
+                m18_the_clients_end_is_the_upstreams,
+                m18_pings_stand_between_frames,
+                m18_a_relayed_socket_is_idle_without_bytes,
+                e15_a_client_that_takes_nothing_is_let_go,
+                m18_binary_messages_are_a_stream_of_bytes,
+                m18_ends_of_a_stream_of_bytes,
             ],
             reload: [
                 r14_a_removed_user_loses_the_socket,

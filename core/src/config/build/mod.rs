@@ -4,6 +4,7 @@ mod acl;
 mod admin;
 mod bus;
 mod ldap;
+mod proxy;
 mod realm;
 mod remote;
 mod server;

@@ -159,6 +159,7 @@ fn own_service(server: &View<'_>, id: &str) -> Service {
         idle_timeout: None,
         ping_interval: PING_INTERVAL,
         step_up_lifetime: STEP_UP_LIFETIME,
+        proxy: None,
         place: server.place(),
     }
 }

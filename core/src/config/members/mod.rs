@@ -240,6 +240,22 @@ const ENDPOINTS: Kind = Kind::Map {
     min: 1,
 };
 
+/// `forward` of a proxy.
+static FORWARD: &[Row] = &[
+    row("subject", FIELD_NAME, "Field of the subject"),
+    row("issuer", FIELD_NAME, "Field of the token's issuer"),
+    row("roles", FIELD_NAME, "Field of the roles, joined by commas"),
+    row(
+        "claims",
+        Kind::Map {
+            of: &FIELD_NAME,
+            name: &PLAIN,
+            min: 1,
+        },
+        "Fields of claims, by claim",
+    ),
+];
+
 /// One of `services`.
 static SERVICE: Tagged = Tagged {
     common: &[
@@ -327,13 +343,31 @@ static SERVICE: Tagged = Tagged {
             doc: "Relays to an upstream",
             rows: &[
                 ACCEPT,
-                later("connect", "URL of the upstream"),
-                later("forward", "Fields that tell the upstream who the client is"),
-                later("timeout", "Time from dial to the upstream's answer"),
-                later("plaintext", "Allows an upstream without TLS beyond loopback"),
-                later("caFile", "Certificate authority of the upstream"),
+                row(
+                    "connect",
+                    Kind::Text(&UPSTREAM_URL),
+                    "ws://, wss:// or tcp:// URL of the upstream",
+                )
+                .required(),
+                row(
+                    "forward",
+                    Kind::Object(FORWARD),
+                    "Fields that tell the upstream who the client is",
+                ),
+                row("timeout", POSITIVE, "Time from the dial to the upstream's 101").or("\"10 seconds\""),
+                row(
+                    "plaintext",
+                    Kind::Boolean,
+                    "Allows an upstream without TLS beyond loopback",
+                )
+                .or("false"),
+                row(
+                    "caFile",
+                    Kind::File,
+                    "PEM file with the authority of the upstream's certificate",
+                ),
             ],
-            state: State::Later,
+            state: State::Built,
         },
         Variant {
             name: "directory",

@@ -8,6 +8,7 @@ mod ldap;
 mod loading;
 mod login;
 mod model;
+mod proxy;
 mod shape;
 mod short;
 

@@ -81,7 +81,7 @@ fn what_this_version_does_not_have_is_refused_by_name() {
     ] {
         refuses(at, json!({"x": 1}), path, "not available in this version");
     }
-    for kind in ["broadcast", "proxy", "directory"] {
+    for kind in ["broadcast", "directory"] {
         refuses(
             "/services/echo/type",
             json!(kind),
@@ -253,6 +253,7 @@ fn no_member_of_the_tables_is_silently_ignored() {
         include_str!("../build/bus.rs"),
         include_str!("../build/ldap.rs"),
         include_str!("../build/mod.rs"),
+        include_str!("../build/proxy.rs"),
         include_str!("../build/realm.rs"),
         include_str!("../build/remote.rs"),
         include_str!("../build/server.rs"),

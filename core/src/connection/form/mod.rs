@@ -19,6 +19,7 @@ use super::head::Refusal;
 use super::paths::session_cookie;
 use crate::auth::present::Credential;
 use crate::auth::realm::Realm;
+use crate::config::CSRF_COOKIE;
 use crate::entropy::Label;
 use crate::gateway::{Looked, Proof, Session};
 use crate::http::cookie::cookies;
@@ -30,9 +31,6 @@ use crate::trace::Check;
 
 /// The content type of a form's fields.
 const FORM: &str = "application/x-www-form-urlencoded";
-
-/// The cookie that a page's `csrf` field belongs to. Its name keeps other hosts from setting it.
-const CSRF_COOKIE: &str = "__Host-csrf";
 
 /// Bytes of the csrf cookie before they are encoded.
 const CSRF_BYTES: usize = 32;
