@@ -136,12 +136,12 @@ impl Link {
     ) -> Option<Moment> {
         let bus = gateway.bus()?;
         if self.streams.as_ref().is_some_and(|streams| streams.is_late(now)) {
-            self.lose(gateway, legs, notes, now);
+            self.lose(gateway, legs, notes, (Fault::Late, now));
         }
         if self.streams.is_none() && now.at >= self.dial {
             self.streams = Streams::dial(bus, legs, now);
             if self.streams.is_none() {
-                self.lose(gateway, legs, notes, now);
+                self.lose(gateway, legs, notes, (Fault::Unreachable, now));
             }
         }
         let sweeps = now.at >= self.sweep;
@@ -193,7 +193,7 @@ impl Link {
         };
         let before = streams.stage;
         match streams.hear(&mut around, leg, event) {
-            Err(_) => self.lose(gateway, legs, notes, now),
+            Err(fault) => self.lose(gateway, legs, notes, (fault, now)),
             Ok(fits) => {
                 if !fits && !std::mem::replace(&mut self.told_full, true) {
                     let message = "the table of revocations is full: what was revoked on other nodes does not \
@@ -211,7 +211,17 @@ impl Link {
     }
 
     /// Gives both streams up, and dials again later.
-    fn lose(&mut self, gateway: &Gateway, legs: &mut Legs, notes: &mut VecDeque<Note>, now: Now) {
+    fn lose(
+        &mut self,
+        gateway: &Gateway,
+        legs: &mut Legs,
+        notes: &mut VecDeque<Note>,
+        (fault, now): (Fault, Now),
+    ) {
+        if self.told != Some(false) {
+            let message = format!("bus: {fault}; until it works, this node goes on by itself");
+            notes.push_back(Note::Warning { message });
+        }
         if let Some(streams) = self.streams.take() {
             legs.let_go(streams.commands.leg);
             legs.let_go(streams.news.leg);
