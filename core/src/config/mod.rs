@@ -12,6 +12,7 @@ mod bus;
 mod endpoint;
 mod error;
 mod files;
+mod folders;
 pub mod ldap;
 mod members;
 mod model;
@@ -281,6 +282,7 @@ impl Config {
                 }
             }
         }
+        errors.extend(folders::check(self, files));
         if let Some(errors) = ConfigErrors::from_vec(errors) {
             return Err(errors);
         }

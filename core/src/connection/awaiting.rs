@@ -177,6 +177,7 @@ impl Connection {
             | State::Body(_)
             | State::Checking(_)
             | State::Opening(_)
+            | State::Fetching(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)

@@ -85,7 +85,13 @@ impl Connection {
                 let (reply, reason) = match counted {
                     Ok(()) => {
                         let first = purpose.first(realm);
-                        (self.unauthorized(now, first, &asked, error, false), reason)
+                        let invitation = if is_ticket {
+                            None
+                        } else {
+                            self.invitation(&purpose, first, &asked)
+                        };
+                        let refusal = || self.unauthorized(now, first, &asked, error, false);
+                        (invitation.unwrap_or_else(refusal), reason)
                     }
                     Err(throttled) => throttled,
                 };

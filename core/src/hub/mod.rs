@@ -3,6 +3,7 @@
 
 mod outbox;
 mod points;
+mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
@@ -14,6 +15,8 @@ use self::outbox::Outbox;
 pub(crate) use self::outbox::{SHARED_BYTES, Write};
 use self::points::Point;
 pub(crate) use self::points::Reader;
+use self::topics::Topic;
+pub(crate) use self::topics::{Found, Member};
 use crate::bell::Bell;
 use crate::bus::{Desk, Node, Stamp};
 
@@ -27,6 +30,8 @@ pub(crate) struct Hub {
     held: Arc<AtomicUsize>,
     /// What other nodes are to be told.
     outbox: Arc<Outbox>,
+    /// The topics that somebody has joined, by the names of their services.
+    topics: Mutex<BTreeMap<Arc<str>, Arc<Topic>>>,
 }
 
 impl Hub {
@@ -90,6 +95,26 @@ impl Hub {
             }
         }
         None
+    }
+
+    /// Joins a topic as the connection `number`, whose bell is rung when there is news; at most
+    /// `mailbox_bytes` wait for it.
+    pub(crate) fn enter(
+        &self,
+        topic: &Arc<str>,
+        (number, bell): (u64, &Arc<Bell>),
+        mailbox_bytes: usize,
+    ) -> Member {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let topic = Arc::clone(topics.entry(Arc::clone(topic)).or_default());
+        drop(topics);
+        topic.join(number, bell, mailbox_bytes)
+    }
+
+    /// Forgets every topic that is none of `services` and that nobody is in.
+    pub(crate) fn keep_topics(&self, services: &BTreeSet<&str>) {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        topics.retain(|name, topic| services.contains(&**name) || Arc::strong_count(topic) > 1);
     }
 
     /// Forgets every data point that `named` does not have and that nobody reads.
@@ -169,5 +194,20 @@ mod tests {
         drop(reader);
         hub.keep(&BTreeSet::from(["named"]));
         assert!(known("named") && !known("read"));
+    }
+
+    #[test]
+    fn topics_survive_by_name_or_by_their_members() {
+        let hub = Hub::default();
+        let bell = Arc::default();
+        let enter = |name: &str| hub.enter(&name.into(), (1, &bell), 100);
+        drop((enter("named"), enter("neither")));
+        let member = enter("joined");
+        let left = || hub.topics.lock().unwrap().keys().cloned().collect::<Vec<_>>();
+        hub.keep_topics(&BTreeSet::from(["named"]));
+        assert_eq!(left(), ["joined".into(), "named".into()]);
+        drop(member);
+        hub.keep_topics(&BTreeSet::new());
+        assert!(left().is_empty());
     }
 }

@@ -7,13 +7,14 @@ use rustls::pki_types::ServerName;
 
 use super::build::Builder;
 use crate::bus::{Keys, SECRET_BYTES, Settings};
-use crate::config::{self, ConfigError, FileRef, Place};
+use crate::config::{self, ConfigError, FileRef, Place, ServiceKind};
 use crate::exchange::redis::Login;
 use crate::leg::{ClientTls, Destination};
 use crate::secret::Secret;
 
 impl Builder<'_> {
     pub(super) fn bus(&mut self, bus: &config::Bus) -> Option<Settings> {
+        self.check_services();
         let tls = match bus.url.tls {
             false => None,
             true => {
@@ -69,6 +70,21 @@ impl Builder<'_> {
             return None;
         }
         Some(Secret::new(password.to_vec()))
+    }
+
+    /// Refuses what would be another thing on every node although it is to be one on all.
+    fn check_services(&mut self) {
+        let config = self.config;
+        for service in config.services.values() {
+            match service.kind {
+                ServiceKind::Broadcast => {
+                    let message = "broadcast is not shared between nodes in this version: a file with \"bus\" \
+                                   has no service of this type";
+                    self.bus_fault(&service.place, message);
+                }
+                ServiceKind::Echo | ServiceKind::Points | ServiceKind::Proxy | ServiceKind::Directory => {}
+            }
+        }
     }
 
     fn bus_fault(&mut self, place: &Place, message: &str) {

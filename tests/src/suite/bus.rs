@@ -419,6 +419,11 @@ pub fn a_wrong_bus_does_not_load(world: &World) {
     let short = good().file("bus.secret", "0123456789abcdef0123456789abcde\n");
     assert!(load_error(&short).contains("shorter than 32 bytes"));
     assert!(good().load().is_ok());
+    let broadcast = good().set(
+        "/services/b",
+        json!({"type": "broadcast", "accept": "/b", "realm": "demo", "origins": []}),
+    );
+    assert!(load_error(&broadcast).contains("not shared between nodes"));
     let stage = good().start(world);
     stage.replace("bus.secret", b"another secret that is as long as it has to be");
     stage.wait_until("a refused reload", |stage| stage.reload_failures() == 1);

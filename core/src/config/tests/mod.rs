@@ -9,6 +9,7 @@ mod loading;
 mod login;
 mod model;
 mod proxy;
+mod services;
 mod shape;
 mod short;
 
