@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Lets programs by other people meet countersign: curl, aiohttp, the WebSocket libraries of Python and Node,
-Chromium, HAProxy, OpenLDAP's slapd, Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code
+Chromium, HAProxy, OpenLDAP's slapd, Redis, Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code
 1 if one failed.
 
     tests/peers/install            # once: the peers, below target/peers
@@ -20,6 +20,7 @@ import tempfile
 import time
 
 import aiohttp_digest
+import bus
 import chromium
 import curl
 import demo
@@ -90,6 +91,7 @@ def meet(report, path, tools):
                 "haproxy": lambda: haproxy.checks(report, running, material),
                 "chromium": lambda: chromium.checks(report, running, material),
                 "ldap": lambda: ldap.checks(report, path, material),
+                "bus": lambda: bus.checks(report, path, material),
                 "autobahn": lambda: suites.autobahn_checks(report, tools, running, material, "echo"),
                 "autobahn behind the proxy": lambda: suites.autobahn_checks(
                     report, tools, running, material, "behind/tungstenite"),

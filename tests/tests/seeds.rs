@@ -64,6 +64,11 @@ fn ldap() {
 }
 
 #[test]
+fn redis() {
+    replay("redis", fuzz::redis, 500);
+}
+
+#[test]
 fn http_reply() {
     replay("http_reply", fuzz::http_reply, 500);
 }

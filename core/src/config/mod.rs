@@ -8,6 +8,7 @@
 mod acl;
 mod address;
 mod build;
+mod bus;
 mod endpoint;
 mod error;
 mod files;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use acl::{Acl, AclEntry, Entitlement};
+pub use bus::{Bus, RedisUrl};
 pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
@@ -94,6 +96,8 @@ pub struct Config {
     pub services: BTreeMap<String, Service>,
     /// The admin listener, if there is one.
     pub admin: Option<Admin>,
+    /// The Redis that all nodes share, if there is more than one node.
+    pub bus: Option<Bus>,
     /// Bounds on what peers may cost.
     pub limits: Limits,
     /// How guessing is slowed down.
@@ -180,6 +184,7 @@ impl Config {
             realms: parts.realms,
             services: parts.services,
             admin: parts.admin,
+            bus: parts.bus,
             limits,
             throttle,
             drain_grace,
@@ -213,6 +218,8 @@ impl Config {
         let modules = self.realms.values().flat_map(|realm| &realm.modules);
         let admin = self.admin.iter();
         let admin = admin.flat_map(|admin| [Some(&admin.token), admin.revocations.as_ref()]);
+        let bus = self.bus.iter();
+        let bus = bus.flat_map(|bus| [bus.password.as_ref(), Some(&bus.secret), bus.ca_file.as_ref()]);
         let proxies = self
             .services
             .values()
@@ -222,6 +229,7 @@ impl Config {
             .chain(modules.flat_map(LoginModule::files))
             .chain(admin.flatten())
             .chain(authorities)
+            .chain(bus.flatten())
     }
 
     fn has_groups(&self) -> bool {
@@ -297,7 +305,10 @@ impl Config {
             .values()
             .filter_map(|service| service.proxy.as_ref());
         let upstreams = proxies.map(|proxy| &proxy.upstream);
+        let bus = self.bus.iter();
+        let bus = bus.map(|bus| (bus.url.tls, &bus.ca_file, &bus.place));
         verifiers
+            .chain(bus)
             .chain(upstreams.map(|endpoint| (endpoint.tls, &endpoint.ca_file, &endpoint.place)))
             .find_map(|(tls, ca_file, place)| (tls && ca_file.is_none()).then_some(place))
     }

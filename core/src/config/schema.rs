@@ -127,7 +127,6 @@ mod tests {
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(schema["required"], json!(["servers"]));
-        assert!(schema["properties"].get("bus").is_none());
         let limits = &schema["properties"]["limits"]["properties"];
         assert_eq!(limits["headBytes"]["default"], 16384);
         assert_eq!(limits["headTimeout"]["default"], "10 seconds");

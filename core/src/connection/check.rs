@@ -381,6 +381,7 @@ impl Connection {
             | State::Body(_)
             | State::Opening(_)
             | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)
@@ -388,7 +389,7 @@ impl Connection {
         }
     }
 
-    fn unavailable(&mut self, now: Now, asked: &Asked) {
+    pub(super) fn unavailable(&mut self, now: Now, asked: &Asked) {
         let reply = Reply::closing(Status::ServiceUnavailable).retry_after(RETRY_AFTER);
         self.answer(now, asked, reply, Reason::Unavailable);
     }
@@ -459,6 +460,8 @@ impl Connection {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             // The rules changed meanwhile: no grant by those that are gone.
             Ok(_) if !self.gateway().is_in_force(&self.rules) => self.let_in_anew(now, asked, wish, proof),
+            // Redis has come back meanwhile: it is about to be known who is revoked.
+            Ok(_) if self.gateway().is_reading() => self.unavailable(now, &asked),
             // Looked at last: who revokes from here on finds an open socket, and rings it.
             Ok(_) if self.gateway().is_revoked(&proof.basis, now) => {
                 self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));

@@ -65,6 +65,7 @@ impl Connection {
             | State::Checking(_)
             | State::Opening(_)
             | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => {

@@ -183,6 +183,7 @@ impl Connection {
             | State::Body(_)
             | State::Checking(_)
             | State::Opening(_)
+            | State::Awaiting(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)

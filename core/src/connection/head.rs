@@ -153,6 +153,8 @@ impl Connection {
                 let reply = self.page(page);
                 self.answer(now, &asked, reply, Reason::Granted);
             }
+            // Who is revoked may not be known yet.
+            Ok(Wish::Service(_)) if self.gateway().is_reading() => self.await_revocations(now, asked, head),
             Ok(Wish::Service(wish)) => self.check(now, asked, *wish, head),
             Ok(Wish::Realm(Visit::Answer(reply))) => self.answer(now, &asked, reply, Reason::Granted),
             Ok(Wish::Realm(Visit::Post(length, posted))) => self.receive(now, asked, &head, length, posted),

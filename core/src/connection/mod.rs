@@ -2,6 +2,7 @@
 
 mod admin;
 mod answer;
+mod awaiting;
 mod body;
 mod check;
 mod close;
@@ -33,6 +34,7 @@ use zeroize::Zeroizing;
 
 pub use contract::{Input, Peer, Step, Wait};
 
+use self::awaiting::Awaiting;
 use self::body::Receiving;
 use self::check::Checking;
 use self::close::Closing;
@@ -101,6 +103,8 @@ enum State {
     Body(Box<Receiving>),
     /// The credential is being checked.
     Checking(Box<Checking>),
+    /// Redis is asked.
+    Awaiting(Box<Awaiting>),
     /// The upstream of a proxy is being reached.
     Opening(Box<Opening>),
     /// A file is being opened or sent.
@@ -247,6 +251,7 @@ impl Connection {
             State::Head(_) => self.tick_head(now),
             State::Body(_) => self.tick_body(now),
             State::Checking(_) => self.tick_check(now),
+            State::Awaiting(_) => self.tick_await(now),
             State::Opening(_) => self.tick_opening(now),
             State::Closing(_) => self.tick_close(),
             State::Keeping(_) => self.tick_keep(now),
@@ -261,6 +266,7 @@ impl Connection {
             Timer::Head => self.head_is_late(now),
             Timer::Body => self.body_is_late(now),
             Timer::KeepAlive => self.begin_close(now),
+            Timer::Check if matches!(self.state, State::Awaiting(_)) => self.await_is_late(now),
             Timer::Check if matches!(self.state, State::Fetching(_)) => self.fetch_is_late(now),
             Timer::Check => self.check_is_late(now),
             Timer::Idle => self.look_for_idleness(now),
@@ -280,7 +286,12 @@ impl Connection {
             State::Preface(_) => self.preface_bytes(now, bytes),
             State::Head(_) if self.pending.is_empty() => self.head_bytes(now, bytes),
             State::Body(_) if self.pending.is_empty() => self.body_bytes(now, bytes),
-            State::Head(_) | State::Body(_) | State::Checking(_) | State::Opening(_) | State::Fetching(_) => {
+            State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Opening(_)
+            | State::Fetching(_)
+            | State::Awaiting(_) => {
                 self.pending.extend_from_slice(bytes);
             }
             State::Serving(_) => self.serve_bytes(now, bytes),
@@ -315,7 +326,8 @@ impl Connection {
                 | State::Head(_)
                 | State::Checking(_)
                 | State::Opening(_)
-                | State::Fetching(_) => return,
+                | State::Fetching(_)
+                | State::Awaiting(_) => return,
                 State::Closing(_) | State::Keeping(_) | State::Closed => self.pending = Vec::new(),
             }
         }
@@ -332,6 +344,7 @@ impl Connection {
             | State::Body(_)
             | State::Checking(_)
             | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => {}
@@ -382,6 +395,7 @@ impl Connection {
             | State::Checking(_)
             | State::Opening(_)
             | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Serving(_) => {
                 if self.legs.client().out.is_empty() {
                     self.timers.stop(Timer::Stall);
@@ -406,6 +420,7 @@ impl Connection {
             | State::Checking(_)
             | State::Opening(_)
             | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => self.over(),
@@ -421,6 +436,7 @@ impl Connection {
             | State::Checking(_)
             | State::Opening(_)
             | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => None,
@@ -440,7 +456,9 @@ impl Connection {
             State::Head(_) | State::Body(_) => below && self.pending.is_empty(),
             State::Preface(_) => true,
             // A reset shows only to who reads; what follows the head waits, at most one read of it.
-            State::Checking(_) | State::Opening(_) | State::Fetching(_) => self.pending.is_empty(),
+            State::Checking(_) | State::Opening(_) | State::Fetching(_) | State::Awaiting(_) => {
+                self.pending.is_empty()
+            }
             State::Serving(serving) => {
                 let room = self.legs.others_waiting() < HIGH_WATER;
                 serving.wants_read() && room && (below || serving.is_relayed())
@@ -459,6 +477,7 @@ impl Connection {
             | State::Checking(_)
             | State::Opening(_)
             | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)

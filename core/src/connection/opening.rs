@@ -128,6 +128,7 @@ impl Connection {
             | State::Body(_)
             | State::Checking(_)
             | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)
@@ -242,7 +243,9 @@ impl Connection {
                 .memberships
                 .iter()
                 .any(|membership| Membership::ended(membership).is_some());
-        if !(draining || changed || revoked || over) {
+        // Redis has come back meanwhile: it is about to be known who is revoked.
+        let reading = gateway.is_reading();
+        if !(draining || changed || revoked || over || reading) {
             return Some(opening);
         }
         self.legs.let_go(opening.leg);
@@ -255,6 +258,8 @@ impl Connection {
             self.answer(now, &asked, reply, reason);
         } else if revoked {
             self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));
+        } else if reading {
+            self.unavailable(now, &asked);
         } else if over {
             self.rules = gateway.rules();
             self.judge(now, wish.head, asked.request);

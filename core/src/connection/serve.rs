@@ -589,7 +589,7 @@ impl Connection {
         if !socket.memberships.is_empty() && now.at >= socket.told.after(SESSION_NEWS) {
             socket.told = now.at;
             for membership in &socket.memberships {
-                gateway.sessions().used(membership, now);
+                gateway.session_used(membership, now);
             }
         }
         None

@@ -2,12 +2,14 @@
 
 mod admission;
 mod meters;
+mod names;
 mod outside;
 mod proof;
 mod reload;
 mod renewals;
 mod revocations;
 mod sessions;
+mod shared;
 mod sockets;
 mod stepups;
 pub(crate) mod throttle;
@@ -23,9 +25,10 @@ use std::time::Duration;
 pub use admission::Admission;
 pub(crate) use meters::CONTENT_TYPE as METRICS_TYPE;
 pub(crate) use outside::{Asked, Errand, Outside, Waiting};
-pub(crate) use proof::{Proof, Redeemed};
+pub(crate) use proof::{Foreign, Proof, Redeemed, Redeeming};
 pub(crate) use renewals::{Order, Registration, Renewals, Renewed};
-pub(crate) use sessions::{Ended, Membership, Session, Sessions};
+pub(crate) use sessions::{Ended, Key as SessionKey, Looked, Membership, Session, Sessions};
+pub(crate) use shared::Telling;
 pub(crate) use sockets::OpenSocket;
 pub(crate) use stepups::StepUp;
 pub(crate) use tickets::{Bound, NoTicket, Place, Tickets};
@@ -35,6 +38,7 @@ use crate::auth::nonces::Nonces;
 use crate::auth::verdicts::Verdicts;
 use crate::bell::Bells;
 use crate::budget::{Memory, Slots};
+use crate::bus::Bus;
 use crate::config::{Config, ConfigErrors, ServiceKind};
 use crate::entropy::{Entropy, Seed};
 use crate::hub::Hub;
@@ -112,6 +116,7 @@ pub struct Gateway {
     memory: Arc<Memory>,
     sockets: Arc<sockets::Sockets>,
     sessions: Sessions,
+    bus: Option<Bus>,
     tickets: Tickets,
     throttle: throttle::Throttle,
     revocations: revocations::Revocations,
@@ -145,8 +150,14 @@ impl Gateway {
         let mut rules = rules::build(&config, &[])?;
         let warnings = std::mem::take(&mut rules.warnings);
         let limits = &rules.limits;
+        let entropy = Entropy::new(&seed);
+        let bus = rules.bus.as_ref().map(|bus| Bus::new(bus.clone(), &entropy));
+        let hub = Hub::default();
+        if let Some(bus) = &bus {
+            hub.share(bus.node(), bus.desk());
+        }
         Ok(Arc::new(Self {
-            entropy: Entropy::new(&seed),
+            entropy,
             services: RwLock::default(),
             admissions: admission::Admissions::default(),
             connections_that_fit: AtomicUsize::new(usize::MAX),
@@ -156,7 +167,8 @@ impl Gateway {
             slots: Slots::new(capacity.cores.saturating_sub(1), limits.job_bytes),
             memory: Memory::new(limits.message_memory),
             sockets: Arc::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(bus.is_some()),
+            bus,
             tickets: Tickets::default(),
             throttle: throttle::Throttle::default(),
             revocations: revocations::Revocations::default(),
@@ -167,7 +179,7 @@ impl Gateway {
             outside: Arc::default(),
             unproxied: AtomicU64::new(0),
             step_ups: stepups::StepUps::default(),
-            hub: Hub::default(),
+            hub,
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),

@@ -207,6 +207,19 @@ impl Gateway {
         }
         // Parsed outside of all locks; the swap is all that a handshake can wait for.
         let mut built = rules::build(&config, &self.rules().remote_keys)?;
+        let before = self.rules().bus.as_ref().map(|bus| bus.id);
+        if built.bus.as_ref().map(|bus| bus.id) != before {
+            let place = Place {
+                line: 1,
+                column: 1,
+                path: "bus".to_owned(),
+            };
+            let message = "the bus has changed, or its secret: restart to use another one";
+            return Err(ConfigError::new(path, place, message).into());
+        }
+        if let (Some(bus), Some(settings)) = (&self.bus, &built.bus) {
+            bus.log_in_as(&settings.login);
+        }
         let warnings = std::mem::take(&mut built.warnings);
         {
             let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);

@@ -62,6 +62,7 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
     let admin = config.admin.as_ref();
     servers.extend(admin.and_then(|admin| builder.admin(admin)));
     let revocations = builder.listed(admin.and_then(|admin| admin.revocations.as_ref()));
+    let bus = config.bus.as_ref().and_then(|bus| builder.bus(bus));
     let Builder {
         errors,
         warnings,
@@ -78,6 +79,13 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
             throttle: config.throttle.clone(),
             drain_grace: config.drain_grace,
             revocations: Arc::new(revocations),
+            bus,
+            points: config
+                .services
+                .values()
+                .flat_map(|service| service.endpoints.values())
+                .map(|name| name.as_str().into())
+                .collect(),
             realms: config.realms.keys().cloned().collect(),
             questions: questions + remote_keys.len(),
             remote_keys,

@@ -3,6 +3,7 @@
 
 mod admin;
 mod build;
+mod bus;
 mod proxy;
 mod realm_path;
 mod remote;
@@ -42,10 +43,14 @@ pub(crate) struct Rules {
     pub(crate) drain_grace: Duration,
     /// Who the file of revocations names.
     pub(crate) revocations: Arc<Listed>,
+    /// What all nodes share, if there is more than one.
+    pub(crate) bus: Option<crate::bus::Settings>,
     /// The names of all realms.
     realms: BTreeSet<String>,
     /// How many verifiers elsewhere may be asked at once; each question takes a descriptor.
     pub(crate) questions: usize,
+    /// The names of all data points.
+    pub(crate) points: BTreeSet<Arc<str>>,
     /// The key sets that are fetched from their issuers.
     pub(crate) remote_keys: Vec<Arc<RemoteKeys>>,
     /// What was left out while the rules were built, for the log.

@@ -2,6 +2,7 @@
 
 pub mod directory;
 pub mod idp;
+pub mod redis;
 pub mod upstream;
 
 use std::fmt;

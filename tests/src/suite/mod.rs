@@ -5,6 +5,7 @@ pub mod admin;
 pub mod basic;
 pub mod bearer;
 pub mod broadcast;
+pub mod bus;
 pub mod carriers;
 pub mod chain;
 pub mod demo;
@@ -127,6 +128,23 @@ macro_rules! rows {
                 r14_a_member_that_hears_is_not_idle,
                 e16_a_topic_survives_a_reload,
                 e01_an_expired_member_hears_no_more,
+            ],
+            bus: [
+                e20_a_revocation_holds_on_every_node,
+                e20_revocations_are_read_before_the_first_upgrade,
+                e20_revocations_catch_up_after_redis_was_away,
+                b01_a_ticket_is_good_once_on_all_nodes,
+                b01_a_ticket_that_is_spent_elsewhere_makes_room,
+                r16_a_session_is_one_on_all_nodes,
+                r16_a_login_page_is_good_on_all_nodes,
+                r16_a_logout_ends_what_a_ticket_opened_elsewhere,
+                what_needs_redis_is_503_while_it_is_away,
+                a_silent_redis_is_away,
+                a_node_starts_without_redis,
+                redis_asks_who_it_is,
+                a_wrong_bus_does_not_load,
+                m16_a_data_point_is_one_on_all_nodes,
+                m16_data_points_catch_up_after_redis_was_away,
             ],
             carriers: [
                 m21_another_carrier_counts_as_none,

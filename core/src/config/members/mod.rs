@@ -3,6 +3,7 @@
 //! another kind.
 
 mod acl;
+mod bus;
 mod ldap;
 mod realm;
 mod short;
@@ -13,6 +14,7 @@ use super::table::{Kind, Row, State, Tagged, Variant, later, row};
 pub(super) use realm::RSA_ALGORITHMS;
 
 use acl::ACL;
+use bus::BUS;
 use realm::REALM;
 use short::AUTHENTICATION;
 use values::*;
@@ -42,7 +44,7 @@ pub(super) static TOP: &[Row] = &[
         Kind::Object(ADMIN),
         "The admin listener: health, figures, revocation",
     ),
-    later("bus", "Redis, shared by all nodes"),
+    row("bus", Kind::Object(BUS), "Redis, shared by all nodes"),
     row("limits", Kind::Object(LIMITS), "Bounds on what peers may cost").or("{}"),
     row("throttle", Kind::Object(THROTTLE), "Slows down guessing").or("{}"),
     row(

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod acl;
+mod bus;
 mod checks;
 mod factors;
 mod ldap;
