@@ -515,6 +515,8 @@ macro_rules! rows {
                 r14_a_renewal_replaces_the_credential,
                 r14_each_factor_is_renewed_alone,
                 m28_a_page_may_renew,
+                m28_a_session_that_renews_its_socket_still_ends_it,
+                r06_the_renewal_of_one_factor_keeps_the_session_of_another,
             ],
             route: [
                 m17_each_service_has_its_realm,
