@@ -438,7 +438,10 @@ impl Connection {
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             // The rules changed meanwhile: no grant by those that are gone.
-            Ok(_) if !self.gateway().is_in_force(&self.rules) => self.let_in_anew(now, asked, wish, proof),
+            Ok(granted) if !self.gateway().is_in_force(&self.rules) => {
+                drop(granted);
+                self.let_in_anew(now, asked, wish, proof);
+            }
             // Looked at last: who revokes from here on finds an open socket, and rings it.
             Ok(_) if self.gateway().is_revoked(&proof.basis, now) => {
                 self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));

@@ -480,6 +480,8 @@ macro_rules! rows {
                 m18_an_upstream_with_tls_is_verified,
                 e15_relayed_sockets_count_for_their_subject,
                 m18_a_client_that_leaves_frees_the_upstream,
+                e15_new_rules_during_the_dial_count_a_socket_once,
+                e23_an_upstream_sets_no_cookie_of_the_gateways,
             ],
             relay: [
                 r14_expiry_in_a_fragmented_message_closes_between_frames,
