@@ -494,6 +494,7 @@ macro_rules! rows {
                 m18_the_upstreams_end_is_the_clients,
                 m18_the_clients_end_is_the_upstreams,
                 m18_pings_stand_between_frames,
+                m18_a_ping_that_waited_wants_an_answer,
                 m18_a_relayed_socket_is_idle_without_bytes,
                 e15_a_client_that_takes_nothing_is_let_go,
                 m18_binary_messages_are_a_stream_of_bytes,
