@@ -2,6 +2,7 @@
 //! replays their seeds; the targets themselves are shims.
 
 mod carriers;
+mod files;
 mod relay;
 mod replies;
 
@@ -21,6 +22,7 @@ use countersign_core::http::{HeadLimits, HeadScanner, Scan};
 use countersign_core::leg::Break;
 
 pub use carriers::{cookies, query, subprotocols};
+pub use files::files;
 pub use relay::relay;
 pub use replies::http_reply;
 

@@ -69,6 +69,11 @@ fn http_reply() {
 }
 
 #[test]
+fn files() {
+    replay("files", fuzz::files, 500);
+}
+
+#[test]
 fn cookies() {
     replay("cookies", fuzz::cookies, 100);
 }

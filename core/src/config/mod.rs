@@ -11,6 +11,7 @@ mod build;
 mod endpoint;
 mod error;
 mod files;
+mod folders;
 pub mod ldap;
 mod members;
 mod model;
@@ -273,6 +274,7 @@ impl Config {
                 }
             }
         }
+        errors.extend(folders::check(self, files));
         if let Some(errors) = ConfigErrors::from_vec(errors) {
             return Err(errors);
         }

@@ -131,6 +131,10 @@ pub struct Service {
     pub accept: Vec<Accept>,
     /// The names of the data points of a points service, by path; each path is among `accept`.
     pub endpoints: BTreeMap<String, String>,
+    /// The most that waits for one member of a broadcast, in bytes; 0 for every other type.
+    pub mailbox_bytes: usize,
+    /// The folder of a directory service.
+    pub directory: Option<FileRef>,
     /// Who may try.
     pub access: Access,
     /// `false` answers 503 before any credential work.
@@ -169,10 +173,14 @@ pub struct Service {
 pub enum ServiceKind {
     /// Sends every message back.
     Echo,
+    /// What one member sends, all others receive.
+    Broadcast,
     /// Named last values.
     Points,
     /// Relays to an upstream.
     Proxy,
+    /// Files of a folder.
+    Directory,
 }
 
 /// One way to reach a service: a path on every host of the server, or an absolute URL.

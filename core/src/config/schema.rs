@@ -138,14 +138,19 @@ mod tests {
         );
         assert_eq!(server["additionalProperties"], false);
         let services = &schema["properties"]["services"]["additionalProperties"]["oneOf"];
-        assert_eq!(services.as_array().unwrap().len(), 3);
-        assert_eq!(services[0]["properties"]["type"]["const"], "echo");
-        let needed = |index: usize, name: &str| {
-            let required = services[index]["required"].as_array().unwrap();
+        let needed = |kind: &str, name: &str| {
+            let mut services = services.as_array().unwrap().iter();
+            let service = services
+                .find(|service| service["properties"]["type"]["const"] == kind)
+                .unwrap();
+            let required = service["required"].as_array().unwrap();
             required.contains(&json!(name))
         };
-        assert!(needed(0, "accept") && needed(1, "endpoints") && !needed(1, "accept"));
-        assert!(needed(2, "accept") && needed(2, "connect"));
+        assert!(
+            needed("echo", "accept") && needed("broadcast", "accept") && !needed("broadcast", "mailboxBytes")
+        );
+        assert!(needed("points", "endpoints") && !needed("points", "accept"));
+        assert!(needed("proxy", "accept") && needed("proxy", "connect"));
         let short = &server["properties"]["authentication"]["properties"]["@JWT"]["properties"];
         assert_eq!(short["verification"]["maxProperties"], 1);
         assert_eq!(

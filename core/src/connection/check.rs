@@ -86,6 +86,14 @@ pub(super) struct Wished {
 }
 
 impl Wished {
+    /// Returns the request if it is one for something to read, and not for a socket.
+    pub(super) const fn read_by(&self) -> Option<&RequestHead> {
+        match self.goal {
+            Goal::Read | Goal::File { .. } => Some(&self.head),
+            Goal::Socket { .. } => None,
+        }
+    }
+
     /// Returns the name of the data point that it reads, if it reads one.
     fn point(&self) -> Option<&str> {
         self.service.points.get(&self.place.path).map(|name| &**name)
@@ -147,9 +155,15 @@ impl Connection {
                 };
                 self.decide(now, asked, *wished, proof);
             }
-            (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_), _) => {
+            (
+                purpose
+                @ (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_)),
+                _,
+            ) => {
                 asked.trace.begin(Check::Verify);
-                let reply = self.unauthorized(now, realm, &asked, None, false);
+                let reply = self
+                    .invitation(&purpose, realm, &asked)
+                    .unwrap_or_else(|| self.unauthorized(now, realm, &asked, None, false));
                 self.answer(now, &asked, reply, Reason::NoCredential);
             }
         }
@@ -366,6 +380,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Opening(_)
+            | State::Fetching(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)
@@ -416,6 +431,11 @@ impl Connection {
                 asked.trace = trace;
                 let (reply, reason) = self.point(&wish.service, &wish.place.path, &asked);
                 return self.answer(now, &asked, reply, reason);
+            }
+            Goal::File { at } => {
+                asked.trace = trace;
+                let path = (wish.place.path.as_str(), *at);
+                return self.fetch(now, asked, &wish.service, &wish.head, path);
             }
         };
         trace.begin(Check::Subprotocol);
@@ -549,14 +569,16 @@ impl Connection {
         };
         let needed = match &wish.goal {
             Goal::Socket { .. } => acl::to_connect(service.kind),
-            Goal::Read => acl::to_read(service.kind),
+            Goal::Read | Goal::File { .. } => acl::to_read(service.kind),
         };
         let Some(reason) = service.lacks(grant, needed) else {
             return Ok(());
         };
         // An anonymous client may log in and come back: it is asked to.
         if grant.is_anonymous() {
-            return Err((self.unauthorized(now, realm, asked, None, false), reason));
+            let invitation = self.invitation_to(wish.read_by(), realm, asked);
+            let refusal = || self.unauthorized(now, realm, asked, None, false);
+            return Err((invitation.unwrap_or_else(refusal), reason));
         }
         let reply = Reply::new(Status::Forbidden);
         let challenge = (reason == Reason::MissingScope)

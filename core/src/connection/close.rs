@@ -64,6 +64,7 @@ impl Connection {
             | State::Body(_)
             | State::Checking(_)
             | State::Opening(_)
+            | State::Fetching(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => {

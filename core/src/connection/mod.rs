@@ -6,8 +6,10 @@ mod body;
 mod check;
 mod close;
 mod contract;
+mod fetch;
 mod form;
 mod head;
+mod invite;
 mod keep;
 mod opening;
 mod paths;
@@ -34,6 +36,7 @@ pub use contract::{Input, Peer, Step, Wait};
 use self::body::Receiving;
 use self::check::Checking;
 use self::close::Closing;
+use self::fetch::Fetching;
 use self::keep::Keeping;
 use self::opening::Opening;
 use self::serve::Serving;
@@ -100,6 +103,8 @@ enum State {
     Checking(Box<Checking>),
     /// The upstream of a proxy is being reached.
     Opening(Box<Opening>),
+    /// A file is being opened or sent.
+    Fetching(Box<Fetching>),
     /// The WebSocket is open.
     Serving(Box<Serving>),
     /// Everything was answered; what is left is to end the stream without losing the answer.
@@ -245,7 +250,7 @@ impl Connection {
             State::Opening(_) => self.tick_opening(now),
             State::Closing(_) => self.tick_close(),
             State::Keeping(_) => self.tick_keep(now),
-            State::Serving(_) | State::Closed => {}
+            State::Fetching(_) | State::Serving(_) | State::Closed => {}
         }
         self.watch_stall(now);
     }
@@ -256,6 +261,7 @@ impl Connection {
             Timer::Head => self.head_is_late(now),
             Timer::Body => self.body_is_late(now),
             Timer::KeepAlive => self.begin_close(now),
+            Timer::Check if matches!(self.state, State::Fetching(_)) => self.fetch_is_late(now),
             Timer::Check => self.check_is_late(now),
             Timer::Idle => self.look_for_idleness(now),
             Timer::Ping => self.look_for_life(now),
@@ -274,7 +280,7 @@ impl Connection {
             State::Preface(_) => self.preface_bytes(now, bytes),
             State::Head(_) if self.pending.is_empty() => self.head_bytes(now, bytes),
             State::Body(_) if self.pending.is_empty() => self.body_bytes(now, bytes),
-            State::Head(_) | State::Body(_) | State::Checking(_) | State::Opening(_) => {
+            State::Head(_) | State::Body(_) | State::Checking(_) | State::Opening(_) | State::Fetching(_) => {
                 self.pending.extend_from_slice(bytes);
             }
             State::Serving(_) => self.serve_bytes(now, bytes),
@@ -305,7 +311,11 @@ impl Connection {
                     let bytes = std::mem::take(&mut self.pending);
                     self.serve_bytes(now, &bytes);
                 }
-                State::Preface(_) | State::Head(_) | State::Checking(_) | State::Opening(_) => return,
+                State::Preface(_)
+                | State::Head(_)
+                | State::Checking(_)
+                | State::Opening(_)
+                | State::Fetching(_) => return,
                 State::Closing(_) | State::Keeping(_) | State::Closed => self.pending = Vec::new(),
             }
         }
@@ -321,6 +331,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Fetching(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => {}
@@ -370,6 +381,7 @@ impl Connection {
             | State::Body(_)
             | State::Checking(_)
             | State::Opening(_)
+            | State::Fetching(_)
             | State::Serving(_) => {
                 if self.legs.client().out.is_empty() {
                     self.timers.stop(Timer::Stall);
@@ -393,6 +405,7 @@ impl Connection {
             | State::Body(_)
             | State::Checking(_)
             | State::Opening(_)
+            | State::Fetching(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => self.over(),
@@ -400,7 +413,19 @@ impl Connection {
     }
 
     fn deadline(&self) -> Option<Moment> {
-        self.timers.next()
+        let service = match &self.state {
+            State::Serving(serving) => serving.deadline(),
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Opening(_)
+            | State::Fetching(_)
+            | State::Closing(_)
+            | State::Keeping(_)
+            | State::Closed => None,
+        };
+        self.timers.next().into_iter().chain(service).min()
     }
 
     fn wants_read(&self, leg: Leg) -> bool {
@@ -415,7 +440,7 @@ impl Connection {
             State::Head(_) | State::Body(_) => below && self.pending.is_empty(),
             State::Preface(_) => true,
             // A reset shows only to who reads; what follows the head waits, at most one read of it.
-            State::Checking(_) | State::Opening(_) => self.pending.is_empty(),
+            State::Checking(_) | State::Opening(_) | State::Fetching(_) => self.pending.is_empty(),
             State::Serving(serving) => {
                 let room = self.legs.others_waiting() < HIGH_WATER;
                 serving.wants_read() && room && (below || serving.is_relayed())
@@ -433,6 +458,7 @@ impl Connection {
             | State::Body(_)
             | State::Checking(_)
             | State::Opening(_)
+            | State::Fetching(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)

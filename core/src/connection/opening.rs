@@ -94,7 +94,13 @@ impl Connection {
         let path = &granted.wish.place.path;
         let segments = match server.route(head.host(), path, self.peer.local.port()) {
             Found::Here(Target::Below(_, segments)) => Some(*segments),
-            Found::Here(Target::Service(_) | Target::Page(_) | Target::Realm(_) | Target::Admin(_))
+            Found::Here(
+                Target::Service(_)
+                | Target::Directory(..)
+                | Target::Page(_)
+                | Target::Realm(_)
+                | Target::Admin(_),
+            )
             | Found::OtherPort
             | Found::Nothing => None,
         };
@@ -121,6 +127,7 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Fetching(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)

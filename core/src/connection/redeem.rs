@@ -67,7 +67,12 @@ impl Connection {
                 let (reply, reason) = match counted {
                     Ok(()) => {
                         let first = purpose.first(realm);
-                        (self.unauthorized(now, first, &asked, error, false), reason)
+                        let invitation = match pass {
+                            Pass::Session(_) => self.invitation(&purpose, first, &asked),
+                            Pass::Ticket(_) => None,
+                        };
+                        let refusal = || self.unauthorized(now, first, &asked, error, false);
+                        (invitation.unwrap_or_else(refusal), reason)
                     }
                     Err(throttled) => throttled,
                 };

@@ -15,7 +15,7 @@ use crate::legs::Legs;
 use crate::note::{Closed, Note, RequestId};
 use crate::rules::Service as ServiceRules;
 use crate::service::relay::Unread;
-use crate::service::{Context, LegEvent, Service, Tally, Tunnel};
+use crate::service::{Context, Ended as NoService, LegEvent, Service, Tally, Tunnel};
 use crate::time::{Deadline, Moment, Now};
 use crate::timers::Timer;
 use crate::ws::{self, Close, Event, Session};
@@ -120,12 +120,17 @@ pub(super) struct Held {
 }
 
 impl Serving {
-    pub(super) const fn wants_read(&self) -> bool {
+    pub(super) fn wants_read(&self) -> bool {
         match &self.wire {
-            Wire::Session(session) => !session.is_blocked(),
+            Wire::Session(session) => !session.is_blocked() && self.socket.service.takes_messages(),
             // Once its right has ended, nothing of the client's goes on.
             Wire::Relay(_) => self.socket.closing.is_none(),
         }
+    }
+
+    /// Returns when the service wants to be called.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.socket.service.deadline()
     }
 
     /// Says whether its bytes go to an upstream as they are.
@@ -477,6 +482,9 @@ impl Connection {
         if matches!(self.state, State::Opening(_)) {
             return self.opening_event(now, leg, event);
         }
+        if matches!(self.state, State::Fetching(_)) {
+            return self.fetch_event(now, leg, event);
+        }
         if self.is_relaying() {
             return self.relay_event(now, leg, event);
         }
@@ -641,6 +649,8 @@ impl Connection {
             return;
         }
         serving.socket.closing = Some(close);
+        // Others must not wait for who is not called any more.
+        serving.socket.service = Box::new(NoService);
         match &mut serving.wire {
             Wire::Session(session) => session.close(close, self.legs.client_out()),
             Wire::Relay(_) => return self.end_relay(now, close),

@@ -135,7 +135,7 @@ impl Connection {
     fn endpoint(&self, order: &Order, path: &str) -> Option<String> {
         let target = RequestTarget::parse(path, crate::http::Method::Get).ok()?;
         let path = target.canonical_path().ok()?;
-        let Found::Here(Target::Service(service) | Target::Below(service, _)) =
+        let Found::Here(Target::Service(service) | Target::Below(service, _) | Target::Directory(service, _)) =
             self.server()?
                 .route(order.host.as_ref(), &path, self.peer.local.port())
         else {

@@ -41,7 +41,7 @@ use crate::hub::Hub;
 use crate::note::Note;
 use crate::rules::{self, Rules};
 use crate::service::relay::Unread;
-use crate::service::{Echo, Points, Service, ServiceFactory};
+use crate::service::{Broadcast, Echo, Ended as NoService, Points, Service, ServiceFactory};
 use crate::time::Now;
 
 /// Descriptors that a process needs beside its connections: listeners, log, files that are read.
@@ -214,8 +214,11 @@ impl Gateway {
     pub fn fit_descriptors(&self, descriptors: u64) -> Option<Note> {
         let rules = self.rules();
         let own = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
-        // A relayed connection has its upstream's stream too.
-        let each = own.saturating_mul(if rules.has_proxies() { 2 } else { 1 });
+        // A relayed connection has its upstream's stream too, and a file that is being sent is one more.
+        let with_files = rules.servers.iter().any(|server| server.has_files());
+        let each = own
+            .saturating_mul(if rules.has_proxies() { 2 } else { 1 })
+            .saturating_add(u64::from(with_files));
         let questions = u64::try_from(rules.questions).unwrap_or(u64::MAX);
         let beside = DESCRIPTORS_BESIDE.saturating_add(questions);
         let fit = descriptors.saturating_sub(beside) / each;
@@ -369,6 +372,13 @@ impl Gateway {
             (None, ServiceKind::Echo) => Box::new(Echo),
             // A proxy is relayed, never served.
             (None, ServiceKind::Proxy) => Box::new(Unread),
+            (None, ServiceKind::Broadcast) => {
+                let who = (admission.number(), admission.bell());
+                let member = self.hub.enter(&rules.name, who, rules.mailbox_bytes);
+                Box::new(Broadcast::new(member))
+            }
+            // No upgrade leads here: what has files alone is read.
+            (None, ServiceKind::Directory) => Box::new(NoService),
             (None, ServiceKind::Points) => {
                 let point = rules.points.get(path);
                 let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));

@@ -96,6 +96,10 @@ impl Files for Held<'_> {
         }
         self.files.read(path, limit)
     }
+
+    fn folder(&mut self, path: &Path) -> io::Result<PathBuf> {
+        self.files.folder(path)
+    }
 }
 
 impl Gateway {
@@ -217,6 +221,8 @@ impl Gateway {
             .values()
             .flat_map(|service| service.endpoints.values());
         self.hub.keep(&points.map(String::as_str).collect());
+        self.hub
+            .keep_topics(&config.services.keys().map(String::as_str).collect());
         {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             let clocks = reload.clocks;
@@ -328,6 +334,25 @@ mod tests {
         assert!(warns("{}", 100_000, FEW_CONNECTIONS - 1));
         assert!(warns(r#"{"connections": 100000}"#, 5, 99_999));
         assert!(!warns(r#"{"connections": 100000}"#, 5, 100_000));
+    }
+
+    #[test]
+    fn e15_a_file_that_is_being_sent_takes_a_descriptor_too() {
+        let mut files = MemoryFiles::new();
+        let site =
+            r#""services": {"d": {"type": "directory", "public": true, "accept": "/f", "directory": "d"},"#;
+        files.insert(PATH, config("{}").replace(r#""services": {"#, site));
+        files.insert("users", "");
+        files.insert("d/index.html", "");
+        let loaded = Config::load(Path::new(PATH), &mut files).unwrap();
+        let capacity = Capacity {
+            cores: 1,
+            connections: 100,
+            descriptors_per_connection: 1,
+        };
+        let gateway = Gateway::new(loaded, Seed::new([1; 32]), capacity).unwrap();
+        gateway.fit_descriptors(DESCRIPTORS_BESIDE + 50);
+        assert_eq!(gateway.connection_limit(&gateway.rules()), 25);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! and bells are rung after they were let go.
 
 mod points;
+mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
@@ -11,6 +12,8 @@ use bytes::Bytes;
 
 use self::points::Point;
 pub(crate) use self::points::Reader;
+use self::topics::Topic;
+pub(crate) use self::topics::{Found, Member};
 use crate::bell::Bell;
 
 /// What the connections of a gateway share beyond its rules.
@@ -21,6 +24,8 @@ pub(crate) struct Hub {
     points: Mutex<BTreeMap<Arc<str>, Arc<Point>>>,
     /// The bytes of all last values.
     held: Arc<AtomicUsize>,
+    /// The topics that somebody has joined, by the names of their services.
+    topics: Mutex<BTreeMap<Arc<str>, Arc<Topic>>>,
 }
 
 impl Hub {
@@ -41,6 +46,26 @@ impl Hub {
         let point = Arc::clone(point);
         drop(points);
         Reader::new(point, number, bell)
+    }
+
+    /// Joins a topic as the connection `number`, whose bell is rung when there is news; at most
+    /// `mailbox_bytes` wait for it.
+    pub(crate) fn enter(
+        &self,
+        topic: &Arc<str>,
+        (number, bell): (u64, &Arc<Bell>),
+        mailbox_bytes: usize,
+    ) -> Member {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let topic = Arc::clone(topics.entry(Arc::clone(topic)).or_default());
+        drop(topics);
+        topic.join(number, bell, mailbox_bytes)
+    }
+
+    /// Forgets every topic that is none of `services` and that nobody is in.
+    pub(crate) fn keep_topics(&self, services: &BTreeSet<&str>) {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        topics.retain(|name, topic| services.contains(&**name) || Arc::strong_count(topic) > 1);
     }
 
     /// Forgets every data point that `named` does not have and that nobody reads.
@@ -72,5 +97,20 @@ mod tests {
         drop(reader);
         hub.keep(&BTreeSet::from(["named"]));
         assert!(known("named") && !known("read"));
+    }
+
+    #[test]
+    fn topics_survive_by_name_or_by_their_members() {
+        let hub = Hub::default();
+        let bell = Arc::default();
+        let enter = |name: &str| hub.enter(&name.into(), (1, &bell), 100);
+        drop((enter("named"), enter("neither")));
+        let member = enter("joined");
+        let left = || hub.topics.lock().unwrap().keys().cloned().collect::<Vec<_>>();
+        hub.keep_topics(&BTreeSet::from(["named"]));
+        assert_eq!(left(), ["joined".into(), "named".into()]);
+        drop(member);
+        hub.keep_topics(&BTreeSet::new());
+        assert!(left().is_empty());
     }
 }

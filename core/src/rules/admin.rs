@@ -85,7 +85,6 @@ impl Builder<'_> {
             (path.to_owned(), vec![route])
         };
         Some(Server {
-            prefixes: BTreeMap::new(),
             id: ADMIN.into(),
             listen: admin.listen.clone(),
             tls: None,
@@ -98,6 +97,7 @@ impl Builder<'_> {
             hsts: None,
             balancers: Vec::new(),
             routes: AdminPath::ALL.into_iter().map(route).collect::<BTreeMap<_, _>>(),
+            below: Vec::new(),
             admin: Some(token),
         })
     }

@@ -21,7 +21,7 @@ use crate::authz::acl::Acl;
 use crate::config;
 use crate::config::{
     Access, ClaimsMode, Config, ConfigError, ConfigErrors, DigestAlgorithm, Ephemeral, FileRef, Jwt,
-    ModuleKind, Users, Verification,
+    ModuleKind, ServiceKind, Users, Verification,
 };
 use crate::http::{HostPattern, OriginPattern, Status};
 use crate::tls;
@@ -308,6 +308,8 @@ impl<'c> Builder<'c> {
                 .iter()
                 .map(|(path, name)| (path.clone(), name.as_str().into()))
                 .collect(),
+            mailbox_bytes: service.mailbox_bytes,
+            directory: service.directory.as_ref().map(|folder| folder.path.clone()),
             realm: realms.next(),
             further: realms.collect(),
             step_up_lifetime: service.step_up_lifetime,
@@ -347,25 +349,36 @@ impl<'c> Builder<'c> {
                 .ok()
         });
         let mut routes: BTreeMap<String, Vec<Route>> = BTreeMap::new();
-        let mut prefixes: BTreeMap<String, Vec<Route>> = BTreeMap::new();
+        let mut below: BTreeMap<String, Vec<Route>> = BTreeMap::new();
         for name in &server.services {
             let (Some(service), Some(built)) = (self.config.services.get(name), services.get(name.as_str()))
             else {
                 continue;
             };
             for accept in &service.accept {
-                let (map, path, to) = match accept.prefix() {
-                    None => (
+                let (routes, path, to) = match (service.kind, accept.prefix()) {
+                    (ServiceKind::Directory, _) => {
+                        let at = accept.path.len();
+                        (
+                            &mut below,
+                            accept.path.as_str(),
+                            Target::Directory(Arc::clone(built), at),
+                        )
+                    }
+                    (ServiceKind::Proxy, Some(prefix)) => {
+                        let segments = prefix.matches('/').count();
+                        (&mut below, prefix, Target::Below(Arc::clone(built), segments))
+                    }
+                    (
+                        ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Points | ServiceKind::Proxy,
+                        _,
+                    ) => (
                         &mut routes,
                         accept.path.as_str(),
                         Target::Service(Arc::clone(built)),
                     ),
-                    Some(prefix) => {
-                        let segments = prefix.matches('/').count();
-                        (&mut prefixes, prefix, Target::Below(Arc::clone(built), segments))
-                    }
                 };
-                map.entry(path.to_owned()).or_default().push(Route {
+                routes.entry(path.to_owned()).or_default().push(Route {
                     host: accept
                         .host
                         .as_deref()
@@ -389,6 +402,8 @@ impl<'c> Builder<'c> {
                 to: Target::Page(*page),
             });
         }
+        let mut below: Vec<_> = below.into_iter().collect();
+        below.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         Server {
             id: server.id.as_str().into(),
             listen: server.listen.clone(),
@@ -407,8 +422,8 @@ impl<'c> Builder<'c> {
             hsts: server.hsts,
             balancers: server.proxy_protocol.clone(),
             routes,
+            below,
             admin: None,
-            prefixes,
         }
     }
 }

@@ -10,6 +10,7 @@ mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,10 +66,10 @@ pub(crate) struct Server {
     pub(crate) balancers: Vec<Network>,
     /// What is served, by canonical path.
     pub(crate) routes: BTreeMap<String, Vec<Route>>,
+    /// What is served below a path too, the longest one first.
+    pub(crate) below: Vec<(String, Vec<Route>)>,
     /// What changes need at the admin listener; `None` for every other server.
     pub(crate) admin: Option<AdminToken>,
-    /// What is served below a path, by the path up to its last slash.
-    pub(crate) prefixes: BTreeMap<String, Vec<Route>>,
 }
 
 /// One way to what is served under a path.
@@ -87,6 +88,8 @@ pub(crate) enum Target {
     Service(Arc<Service>),
     /// A service that has everything below this many segments of the path.
     Below(Arc<Service>, usize),
+    /// A service of files, reached at so many first bytes of the path.
+    Directory(Arc<Service>, usize),
     Page(Page),
     /// A path that a realm answers itself.
     Realm(RealmPath),
@@ -101,6 +104,10 @@ pub(crate) struct Service {
     pub(crate) kind: ServiceKind,
     /// The data points of a points service, by canonical path.
     pub(crate) points: BTreeMap<String, Arc<str>>,
+    /// The most that waits for one member of a broadcast, in bytes.
+    pub(crate) mailbox_bytes: usize,
+    /// The folder of a directory.
+    pub(crate) directory: Option<PathBuf>,
     /// Who judges credentials; `None` for a public service.
     pub(crate) realm: Option<Arc<Realm>>,
     /// The realms of further factors, in order.
@@ -128,13 +135,14 @@ impl Rules {
     pub(crate) fn has_proxies(&self) -> bool {
         let proxied = |route: &Route| match &route.to {
             Target::Service(service) | Target::Below(service, _) => service.kind == ServiceKind::Proxy,
-            Target::Page(_) | Target::Realm(_) | Target::Admin(_) => false,
+            Target::Directory(..) | Target::Page(_) | Target::Realm(_) | Target::Admin(_) => false,
         };
         let servers = self.servers.iter();
-        servers
-            .flat_map(|server| server.routes.values().chain(server.prefixes.values()))
-            .flatten()
-            .any(proxied)
+        let routes = servers.flat_map(|server| {
+            let below = server.below.iter().map(|(_, routes)| routes);
+            server.routes.values().chain(below)
+        });
+        routes.flatten().any(proxied)
     }
 
     /// Says whether there is a realm of this name.
@@ -145,10 +153,13 @@ impl Rules {
     /// Returns the service of this name on the server with the index `server`, if it is served there.
     pub(crate) fn service(&self, server: usize, name: &str) -> Option<&Arc<Service>> {
         let server = self.servers.get(server)?;
-        let routes = server.routes.values().chain(server.prefixes.values()).flatten();
+        let below = server.below.iter().flat_map(|(_, routes)| routes);
+        let routes = server.routes.values().flatten().chain(below);
         routes
             .filter_map(|route| match &route.to {
-                Target::Service(service) | Target::Below(service, _) => Some(service),
+                Target::Service(service) | Target::Below(service, _) | Target::Directory(service, _) => {
+                    Some(service)
+                }
                 Target::Page(_) | Target::Realm(_) | Target::Admin(_) => None,
             })
             .find(|service| &*service.name == name)
@@ -156,6 +167,12 @@ impl Rules {
 }
 
 impl Server {
+    /// Says whether it serves files.
+    pub(crate) fn has_files(&self) -> bool {
+        let mut routes = self.below.iter().flat_map(|(_, routes)| routes);
+        routes.any(|route| matches!(route.to, Target::Directory(..)))
+    }
+
     /// Returns the port that a Host or Origin without one means here.
     const fn default_port(&self) -> u16 {
         if self.tls.is_some() { 443 } else { 80 }

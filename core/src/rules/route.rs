@@ -15,25 +15,25 @@ pub(crate) enum Found<'a> {
 }
 
 impl Server {
-    /// Finds what is served under a canonical path. A path of its own beats a prefix, a longer prefix a
-    /// shorter one, and a route of the very host one of any host.
+    /// Finds what is served under a canonical path. A route of the very path beats one that serves what
+    /// is below its own, a longer one of those beats a shorter one, and a route of the very host beats one
+    /// of any host.
     pub(crate) fn route(&self, host: Option<&Host>, path: &str, local_port: u16) -> Found<'_> {
-        let own = self.routes.get(path).map(Vec::as_slice);
-        let prefixes = path.rmatch_indices('/').filter_map(|(at, _)| {
-            let prefix = path.get(..=at)?;
-            self.prefixes.get(prefix).map(Vec::as_slice)
-        });
-        for routes in own.into_iter().chain(prefixes) {
-            match choose(routes, host, local_port) {
-                Found::Nothing => {}
-                found @ (Found::Here(_) | Found::OtherPort) => return found,
-            }
-        }
-        Found::Nothing
+        let exact = self.routes.get(path);
+        let below = self.below.iter().filter(|(above, _)| is_below(path, above));
+        let all = exact.into_iter().chain(below.map(|(_, routes)| routes));
+        all.map(|routes| choose(routes, host, local_port))
+            .find(|found| !matches!(found, Found::Nothing))
+            .unwrap_or(Found::Nothing)
     }
 }
 
-/// Chooses among the routes of one path.
+/// Says whether `path` is `above` or something below it.
+fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || above.ends_with('/'))
+}
+
 fn choose<'a>(routes: &'a [Route], host: Option<&Host>, local_port: u16) -> Found<'a> {
     let fits = |route: &&Route| match (&route.host, host) {
         (None, _) => true,
@@ -53,5 +53,27 @@ fn choose<'a>(routes: &'a [Route], host: Option<&Host>, local_port: u16) -> Foun
         Found::OtherPort
     } else {
         Found::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m17_a_path_is_below_whole_segments_alone() {
+        for (path, above, expected) in [
+            ("/", "/", true),
+            ("/a", "/", true),
+            ("/site", "/site", true),
+            ("/site/", "/site", true),
+            ("/site/a/b", "/site", true),
+            ("/sites", "/site", false),
+            ("/sit", "/site", false),
+            ("/site", "/site/", false),
+            ("/site/a", "/site/", true),
+        ] {
+            assert_eq!(is_below(path, above), expected, "{path} below {above}");
+        }
     }
 }

@@ -4,6 +4,9 @@
 /// The longest header: 2 bytes, 8 of extended length, 4 of mask.
 const HEADER_MAX: usize = 14;
 
+/// The longest header of a server, which masks nothing.
+pub(super) const SERVER_HEADER_MAX: usize = HEADER_MAX - 4;
+
 /// The longest payload of a control frame, in bytes (RFC 6455 section 5.5).
 const CONTROL_MAX: u64 = 125;
 

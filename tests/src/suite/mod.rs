@@ -4,10 +4,12 @@ pub mod acl;
 pub mod admin;
 pub mod basic;
 pub mod bearer;
+pub mod broadcast;
 pub mod carriers;
 pub mod chain;
 pub mod demo;
 pub mod digest;
+pub mod directory;
 pub mod drain;
 pub mod echo;
 pub mod ephemeral;
@@ -110,6 +112,22 @@ macro_rules! rows {
                 m12_all_claims_may_be_needed,
                 e03_the_log_tells_reasons_apart,
             ],
+            broadcast: [
+                m18_what_one_says_all_others_hear,
+                m18_each_sender_is_heard_in_order,
+                m18_a_burst_reaches_everybody_who_reads,
+                m18_a_slow_member_is_1013_and_hurts_nobody,
+                m18_a_thousand_members_hear_beside_a_slow_one,
+                m18_a_message_longer_than_the_mailbox_passes,
+                m18_the_last_words_are_heard,
+                m18_who_is_leaving_holds_up_nobody,
+                m18_topics_do_not_mix,
+                m08_a_broadcast_needs_websocket_connect,
+                m16_a_broadcast_is_reached_by_sockets_alone,
+                r14_a_member_that_hears_is_not_idle,
+                e16_a_topic_survives_a_reload,
+                e01_an_expired_member_hears_no_more,
+            ],
             carriers: [
                 m21_another_carrier_counts_as_none,
                 m21_the_services_carriers_replace_the_realms,
@@ -158,6 +176,30 @@ macro_rules! rows {
                 r13_stale_is_401_under_every_setting,
                 r10_digests_are_not_logged,
                 m23_wrong_digest_files_do_not_load,
+            ],
+            directory: [
+                m18_files_are_served_with_their_types,
+                m18_a_folder_is_its_index,
+                m18_what_is_not_to_be_seen_is_404,
+                m18_links_do_not_lead_out,
+                m18_other_methods_are_405,
+                m18_a_large_file_arrives_whole_and_bounded,
+                m18_a_file_that_shrinks_ends_the_connection,
+                m18_a_file_that_grows_is_sent_as_announced,
+                m18_what_is_known_is_304,
+                m34_a_file_and_then_an_upgrade_on_one_connection,
+                m34_pipelined_requests_are_answered_in_order,
+                m17_exact_beats_prefix_and_longer_beats_shorter,
+                m17_each_folder_has_its_realm,
+                m08_a_file_needs_read,
+                r17_files_are_hardened,
+                r11_pages_elsewhere_do_not_fetch_files,
+                e22_a_browser_without_a_session_is_sent_to_the_login,
+                e22_an_anonymous_browser_may_log_in,
+                b01_a_ticket_reads_a_file,
+                e16_files_change_without_a_reload,
+                e18_a_file_during_a_shutdown_is_503,
+                m18_folders_that_cannot_be_served_do_not_load,
             ],
             drain: [
                 e18_open_sockets_are_told,

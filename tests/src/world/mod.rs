@@ -307,6 +307,14 @@ impl Stage {
         }
     }
 
+    /// Returns the folder of the configuration, where there is a disk.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.running {
+            Running::Real(real) => Some(real.folder()),
+            Running::Sim(_) => None,
+        }
+    }
+
     /// Lets fakes say what they have held back. In the real worlds they look for it by themselves.
     pub fn nudge(&self) {
         if let Running::Sim(sim) = &self.running {

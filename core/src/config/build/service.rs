@@ -34,16 +34,20 @@ impl Builder<'_, '_> {
         }
         let kind = match view.tag()? {
             "echo" => ServiceKind::Echo,
+            "broadcast" => ServiceKind::Broadcast,
             "points" => ServiceKind::Points,
             "proxy" => ServiceKind::Proxy,
+            "directory" => ServiceKind::Directory,
             _ => return None,
         };
         let (accept, endpoints) = match kind {
-            ServiceKind::Echo | ServiceKind::Proxy => (self.accept(&view, kind)?, BTreeMap::new()),
+            ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Directory | ServiceKind::Proxy => {
+                (self.accept(&view, kind)?, BTreeMap::new())
+            }
             ServiceKind::Points => endpoints(&view),
         };
         let proxy = match kind {
-            ServiceKind::Echo | ServiceKind::Points => None,
+            ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Points | ServiceKind::Directory => None,
             ServiceKind::Proxy => Some(self.proxy(&view, &accept)?),
         };
         Some(Service {
@@ -51,6 +55,14 @@ impl Builder<'_, '_> {
             kind,
             accept,
             endpoints,
+            mailbox_bytes: match kind {
+                ServiceKind::Broadcast => view.size("mailboxBytes")?,
+                ServiceKind::Echo | ServiceKind::Points | ServiceKind::Directory | ServiceKind::Proxy => 0,
+            },
+            directory: match kind {
+                ServiceKind::Directory => Some(view.file("directory")?),
+                ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Points | ServiceKind::Proxy => None,
+            },
             access: access?,
             enabled: view.boolean("enabled"),
             carriers: self.carriers(&view),

@@ -145,6 +145,8 @@ fn own_service(server: &View<'_>, id: &str) -> Service {
         kind: ServiceKind::Points,
         accept,
         endpoints,
+        mailbox_bytes: 0,
+        directory: None,
         access: Access::Realms(vec![id.to_owned()]),
         enabled: true,
         carriers: None,

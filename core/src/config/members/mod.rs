@@ -327,8 +327,11 @@ static SERVICE: Tagged = Tagged {
         Variant {
             name: "broadcast",
             doc: "What one member sends, all others receive",
-            rows: &[ACCEPT, later("mailboxBytes", "Bytes that wait for one member")],
-            state: State::Later,
+            rows: &[
+                ACCEPT,
+                row("mailboxBytes", MEMORY, "Most that waits for one member, in bytes").or("262144"),
+            ],
+            state: State::Built,
         },
         Variant {
             name: "points",
@@ -370,8 +373,11 @@ static SERVICE: Tagged = Tagged {
         Variant {
             name: "directory",
             doc: "Serves files",
-            rows: &[ACCEPT, later("directory", "The folder")],
-            state: State::Later,
+            rows: &[
+                ACCEPT,
+                row("directory", Kind::File, "The folder whose files are served").required(),
+            ],
+            state: State::Built,
         },
     ],
 };

@@ -8,6 +8,7 @@ mod loading;
 mod login;
 mod model;
 mod proxy;
+mod services;
 mod shape;
 mod short;
 

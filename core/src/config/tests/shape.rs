@@ -82,14 +82,6 @@ fn what_this_version_does_not_have_is_refused_by_name() {
     ] {
         refuses(at, json!({"x": 1}), path, "not available in this version");
     }
-    for kind in ["broadcast", "directory"] {
-        refuses(
-            "/services/echo/type",
-            json!(kind),
-            "services.echo.type",
-            "not available in this version",
-        );
-    }
     for kind in ["callout", "certificate"] {
         let at = "/realms/demo/loginModules/0/type";
         let path = "realms.demo.loginModules[0].type";

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use self::next::local_path;
+pub(super) use self::next::local_path;
 use self::page::{POLICY, Page};
 use super::Connection;
 use super::answer::Asked;
