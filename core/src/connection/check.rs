@@ -425,6 +425,12 @@ impl Connection {
             asked.trace = trace;
             return self.answer(now, &asked, reply, reason);
         }
+        // Of several factors only the last one was held against the revocations. A socket is once more,
+        // when it can be found.
+        if wish.read_by().is_some() && self.gateway().is_revoked(&proof.basis, now) {
+            asked.trace = trace;
+            return self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));
+        }
         let accept = match &wish.goal {
             Goal::Socket { accept } => accept,
             Goal::Read => {

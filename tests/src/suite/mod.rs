@@ -72,6 +72,7 @@ macro_rules! rows {
                 e20_a_revocation_says_whose,
                 e20_a_revocation_ends_or_is_lifted,
                 e20_sessions_and_tickets_end_with_their_subject,
+                e20_a_factor_that_is_revoked_meanwhile_reads_nothing,
                 e20_the_file_is_watched,
                 admin_is_for_loopback,
             ],

@@ -253,7 +253,7 @@ pub fn m18_a_ping_that_waited_wants_an_answer(world: &World) {
         .set("/services/app/pingInterval", json!("1 second"))
         .limit("closeTimeout", "1 second")
         .start(world);
-    let mut client = open(&stage);
+    let client = open(&stage);
     let frame = Frame::whole(BINARY, b"xx").unmasked();
     let (first, last) = frame.split_at(3);
     let began = stage.unix();
