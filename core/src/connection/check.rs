@@ -426,6 +426,12 @@ impl Connection {
             asked.trace = trace;
             return self.answer(now, &asked, reply, reason);
         }
+        // Of several factors only the last one was held against the revocations. A socket is once more,
+        // when it can be found.
+        if wish.read_by().is_some() && self.gateway().is_revoked(&proof.basis, now) {
+            asked.trace = trace;
+            return self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));
+        }
         let accept = match &wish.goal {
             Goal::Socket { accept } => accept,
             Goal::Read => {
@@ -459,7 +465,10 @@ impl Connection {
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             // The rules changed meanwhile: no grant by those that are gone.
-            Ok(_) if !self.gateway().is_in_force(&self.rules) => self.let_in_anew(now, asked, wish, proof),
+            Ok(granted) if !self.gateway().is_in_force(&self.rules) => {
+                drop(granted);
+                self.let_in_anew(now, asked, wish, proof);
+            }
             // Redis has come back meanwhile: it is about to be known who is revoked.
             Ok(_) if self.gateway().is_reading() => self.unavailable(now, &asked),
             // Looked at last: who revokes from here on finds an open socket, and rings it.

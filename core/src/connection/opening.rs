@@ -251,8 +251,14 @@ impl Connection {
         self.legs.let_go(opening.leg);
         self.timers.stop_all();
         let Granted {
-            asked, wish, proof, ..
+            asked,
+            wish,
+            proof,
+            held,
+            ..
         } = opening.granted;
+        // Given back first: whoever is decided on anew must not stand in its own way.
+        drop(held);
         if draining {
             let (reply, reason) = self.draining();
             self.answer(now, &asked, reply, reason);

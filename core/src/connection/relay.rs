@@ -54,6 +54,7 @@ impl Connection {
         }
         socket.heard = now.at;
         socket.pinged = false;
+        relay.ping = false;
         socket.received.bytes += bytes.len() as u64;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -115,6 +116,10 @@ impl Connection {
                 ended = socket.closing.is_some();
                 if std::mem::take(&mut relay.ping) && !ended && relay.from_upstream.closed().is_none() {
                     ws::ping(out);
+                    socket.pinged = true;
+                    // The answer has as long as one to a Ping that did not wait.
+                    let at = now.at.after(socket.rules.ping_interval);
+                    self.timers.set(Timer::Ping, at);
                 }
             }
         }

@@ -150,12 +150,8 @@ impl Connection {
         }
         match self.review(serving.service(), &proof, now) {
             Ok((service, grant)) => {
-                let join = |session: &Arc<crate::gateway::Session>| {
-                    session.join(self.admission.number(), self.admission.bell())
-                };
-                let memberships = renewed.sessions.iter().map(join).collect();
                 let proof = Proof { grant, ..proof };
-                self.go_on_renewed(now, service, proof, (*renewed, memberships));
+                self.go_on_renewed(now, service, proof, *renewed);
                 None
             }
             Err(Reason::Expired) => Some(Close::TokenExpired),

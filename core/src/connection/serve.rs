@@ -83,8 +83,8 @@ pub(super) struct Socket {
     memberships: Vec<Membership>,
     /// When each realm was passed or renewed last.
     authorized: Vec<(Arc<str>, Now)>,
-    /// What it was renewed by, if that was a session.
-    renewed: Option<(Arc<LoginSession>, Vec<Membership>)>,
+    /// The sessions by which realms were renewed last: at most one for each.
+    renewed: Vec<RenewedBy>,
     /// Where a renewal finds it.
     registration: Option<Registration>,
     /// When the sessions were told last that it is used.
@@ -92,6 +92,13 @@ pub(super) struct Socket {
     /// The generation of the revocations that it was held against.
     revocations: u64,
     _counted: OpenSocket,
+}
+
+/// A session by which a realm was renewed, and the socket's place in it.
+struct RenewedBy {
+    realm: Arc<str>,
+    session: Arc<LoginSession>,
+    membership: Membership,
 }
 
 impl fmt::Debug for Socket {
@@ -173,7 +180,8 @@ impl Serving {
 impl Socket {
     /// Returns when the right to it ends by what is known now.
     fn ends_now(&self) -> Ends {
-        let renewed = self.renewed.as_ref().map(|(session, _)| session.ends());
+        let renewed = self.renewed.iter().map(|by| by.session.ends());
+        let renewed = renewed.reduce(Deadline::or);
         Ends::of(&self.rules, &self.proof, self.opened, &self.authorized, renewed)
     }
 
@@ -317,7 +325,7 @@ impl Connection {
             sent: Tally::default(),
             memberships: held.memberships,
             authorized,
-            renewed: None,
+            renewed: Vec::new(),
             registration: held.registration,
             told: now.at,
             revocations: held.revocations,
@@ -353,27 +361,23 @@ impl Connection {
     }
 
     /// Goes on with `proof`, after the client has proven by `renewed` once more who it is.
-    pub(super) fn go_on_renewed(
-        &mut self,
-        now: Now,
-        rules: Arc<ServiceRules>,
-        proof: Proof,
-        (renewed, memberships): (Proof, Vec<Membership>),
-    ) {
+    pub(super) fn go_on_renewed(&mut self, now: Now, rules: Arc<ServiceRules>, proof: Proof, renewed: Proof) {
         let State::Serving(serving) = &mut self.state else {
             return;
         };
         let socket = &mut serving.socket;
-        for (name, passed) in &mut socket.authorized {
-            if renewed.basis.clients().any(|(realm, _)| realm == *name) {
-                *passed = now;
-            }
+        for (realm, _) in renewed.basis.clients() {
+            let passed = socket.authorized.iter_mut().filter(|(name, _)| *name == realm);
+            passed.for_each(|(_, passed)| *passed = now);
+            // The sessions of the other realms hold on: each still ends what it has renewed.
+            socket.renewed.retain(|by| by.realm != realm);
+            let session = renewed.sessions.iter().find(|session| session.is_of(&realm));
+            socket.renewed.extend(session.map(|session| RenewedBy {
+                membership: session.join(self.admission.number(), self.admission.bell()),
+                session: Arc::clone(session),
+                realm,
+            }));
         }
-        socket.renewed = renewed
-            .sessions
-            .into_iter()
-            .next()
-            .map(|session| (session, memberships));
         // The session timeout is not moved: it counts from the opening, or from the login.
         socket.ends = Ends::default();
         let grant = proof.grant.clone();
@@ -578,19 +582,19 @@ impl Connection {
             return None;
         };
         let socket = &mut serving.socket;
-        let renewed = socket.renewed.iter().flat_map(|(_, memberships)| memberships);
-        let mut all = socket.memberships.iter().chain(renewed);
-        if let Some(ended) = all.find_map(Membership::ended) {
+        let renewed = socket.renewed.iter().map(|by| &by.membership);
+        let all = || socket.memberships.iter().chain(renewed.clone());
+        if let Some(ended) = all().find_map(Membership::ended) {
             return Some(match ended {
                 Ended::LoggedOut => Close::LoggedOut,
                 Ended::Dropped => Close::Revoked,
             });
         }
-        if !socket.memberships.is_empty() && now.at >= socket.told.after(SESSION_NEWS) {
-            socket.told = now.at;
-            for membership in &socket.memberships {
+        if now.at >= socket.told.after(SESSION_NEWS) {
+            for membership in all() {
                 gateway.session_used(membership, now);
             }
+            socket.told = now.at;
         }
         None
     }

@@ -71,7 +71,8 @@ struct Thread(Mutex<ThreadState>);
 struct ThreadState {
     key: Key,
     ended: Option<Ended>,
-    bells: BTreeMap<u64, Arc<Bell>>,
+    /// The bells of the sockets, by their connections, and how many places each of these has.
+    bells: BTreeMap<u64, (usize, Arc<Bell>)>,
 }
 
 impl fmt::Debug for Session {
@@ -92,7 +93,7 @@ impl Thread {
         let bells: Vec<_> = {
             let mut state = self.lock();
             state.ended.get_or_insert(why);
-            state.bells.values().map(Arc::clone).collect()
+            state.bells.values().map(|(_, bell)| Arc::clone(bell)).collect()
         };
         for bell in bells {
             bell.ring();
@@ -137,7 +138,11 @@ impl Session {
     /// [`Membership::ended`] after it: a logout between the two is then not missed.
     pub(crate) fn join(&self, number: u64, bell: &Arc<Bell>) -> Membership {
         let thread = Arc::clone(&self.thread);
-        thread.lock().bells.insert(number, Arc::clone(bell));
+        // A socket may have several places: it was opened by the session, and renewed by it.
+        let mut state = thread.lock();
+        let (places, _) = state.bells.entry(number).or_insert_with(|| (0, Arc::clone(bell)));
+        *places += 1;
+        drop(state);
         Membership { thread, number }
     }
 }
@@ -163,7 +168,13 @@ impl fmt::Debug for Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.thread.lock().bells.remove(&self.number);
+        let mut state = self.thread.lock();
+        if let Some((places, _)) = state.bells.get_mut(&self.number) {
+            *places -= 1;
+            if *places == 0 {
+                state.bells.remove(&self.number);
+            }
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct KeptBack {
     /// Parameters by their decoded names.
     pub(crate) params: BTreeSet<String>,
     pub(crate) cookies: BTreeSet<String>,
+    /// Those of the cookies that the gateway itself sets: no upstream may.
+    pub(crate) issued: BTreeSet<String>,
     /// Subprotocols that announce a token.
     pub(crate) markers: BTreeSet<String>,
 }
@@ -76,7 +78,8 @@ impl KeptBack {
         for realm in config.realms.values() {
             if let Some(form) = &realm.form {
                 let cookies = [form.cookie.clone(), CSRF_COOKIE.to_owned()];
-                kept_back.cookies.extend(cookies);
+                kept_back.cookies.extend(cookies.clone());
+                kept_back.issued.extend(cookies);
             }
             if realm.tickets.is_some() {
                 kept_back.params.insert(TICKET_PARAMETER.to_owned());

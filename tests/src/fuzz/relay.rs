@@ -50,6 +50,7 @@ fn answer(pieces: &[&[u8]]) -> Option<(Vec<u8>, usize)> {
         accept: accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
         protocols: vec!["chat".to_owned(), "v2".to_owned()],
         extensions: vec!["permessage-deflate".to_owned()],
+        reserved: vec!["sid".to_owned()],
     };
     let (mut reader, mut before) = (AnswerReader::default(), 0);
     for piece in pieces {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use countersign_core::note::Note;
 use serde_json::{Value, json};
 
+use super::factors::{FIELD, identity, second, two};
 use super::form::{APP, log_in, with_form};
 use super::load_error;
 use crate::client::{Client, Frame, Request, Response, get, upgrade};
@@ -273,6 +274,32 @@ pub fn e20_sessions_and_tickets_end_with_their_subject(world: &World) {
     assert_eq!(stage.connect().ask(&by_session).status, 401);
     assert_eq!(stage.connect().ask(&by_subject).status, 401);
     open(&stage, &alice());
+}
+
+/// E20, R6: what was revoked between two factors reads nothing either, and opens no socket.
+pub fn e20_a_factor_that_is_revoked_meanwhile_reads_nothing(world: &World) {
+    let stage = administered(two())
+        .set(
+            "/services/plant",
+            json!({"type": "points", "realm": ["demo", "second"], "origins": [APP],
+                   "endpoints": {"/plant/boiler": "Plant.Boiler"}}),
+        )
+        .start(world);
+    let by = |request: fn(&str) -> Request, path: &str, id: &str| {
+        let first = stage.token("alice").claim("jti", id).text();
+        let identity = identity(&stage, &request(path).bearer(&first));
+        let next = second(&stage, "alice").text();
+        request(path).field(FIELD, &identity).bearer(&next)
+    };
+    let good = by(get, "/plant/boiler", "good");
+    assert_eq!(stage.connect().ask(&good).status, 200);
+    let (read, opened) = (
+        by(get, "/plant/boiler", "bad"),
+        by(upgrade, "/plant/boiler", "bad"),
+    );
+    assert_eq!(revoke(&stage, &json!({"jti": "bad"})), 204);
+    revoked(&stage, &read, true);
+    revoked(&stage, &opened, true);
 }
 
 /// E20: the file is watched; what it lists holds beside what is posted, until its time.

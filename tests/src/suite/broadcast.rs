@@ -163,12 +163,13 @@ pub fn m18_a_slow_member_is_1013_and_hurts_nobody(world: &World) {
 
 /// M18: a thousand members, one of which does not read, hear everything.
 pub fn m18_a_thousand_members_hear_beside_a_slow_one(world: &World) {
-    // Real ones would cost more descriptors than many systems allow.
-    let (count, length) = match world.kind() {
-        Kind::Sim => (1_000, 4_000),
-        Kind::Smol | Kind::Std => (100, 4_000),
+    // As many real ones would cost more descriptors than many systems allow; and where all of them wait
+    // for two processors, who is late by the clock is not slow: all that is sent fits their mailboxes.
+    let (count, length, mailbox) = match world.kind() {
+        Kind::Sim => (1_000, 4_000, 20_000),
+        Kind::Smol | Kind::Std => (100, 4_000, 200_000),
     };
-    let public = json!({"type": "broadcast", "accept": "/all", "public": true, "mailboxBytes": 20_000});
+    let public = json!({"type": "broadcast", "accept": "/all", "public": true, "mailboxBytes": mailbox});
     let stage = Setup::standard()
         .set("/services/all", public)
         .limit("connections", 2_000)

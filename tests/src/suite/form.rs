@@ -86,6 +86,15 @@ fn hidden(page: &Response, name: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
+/// Logs out at `path`.
+///
+/// # Panics
+/// If that is refused.
+pub fn log_out(stage: &Stage, path: &str, cookie: &str) {
+    let request = post(stage, path, "").field("Cookie", cookie);
+    assert_eq!(stage.connect().ask(&request).status, 303);
+}
+
 /// Logs alice in, and returns the session's cookie.
 pub fn log_in(stage: &Stage) -> String {
     session_cookie_of(&mut stage.connect(), stage)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::factors::{FIELD, begins_anew, identity, identity_of, second, two, with};
-use super::form::{APP, log_in, post};
+use super::form::{APP, log_in, log_out};
 use crate::client::{Request, get, upgrade};
 use crate::world::{Setup, Stage, World};
 
@@ -34,11 +34,6 @@ fn with_two_sessions() -> Setup {
 
 fn by(cookie: &str) -> Request {
     upgrade("/api/ws").field("Cookie", cookie).origin(APP)
-}
-
-fn log_out(stage: &Stage, path: &str, cookie: &str) {
-    let request = post(stage, path, "").field("Cookie", cookie);
-    assert_eq!(stage.connect().ask(&request).status, 303);
 }
 
 /// Makes a ticket with alice's password.

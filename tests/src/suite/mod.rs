@@ -73,6 +73,7 @@ macro_rules! rows {
                 e20_a_revocation_says_whose,
                 e20_a_revocation_ends_or_is_lifted,
                 e20_sessions_and_tickets_end_with_their_subject,
+                e20_a_factor_that_is_revoked_meanwhile_reads_nothing,
                 e20_the_file_is_watched,
                 admin_is_for_loopback,
             ],
@@ -540,6 +541,8 @@ macro_rules! rows {
                 m18_an_upstream_with_tls_is_verified,
                 e15_relayed_sockets_count_for_their_subject,
                 m18_a_client_that_leaves_frees_the_upstream,
+                e15_new_rules_during_the_dial_count_a_socket_once,
+                e23_an_upstream_sets_no_cookie_of_the_gateways,
             ],
             relay: [
                 r14_expiry_in_a_fragmented_message_closes_between_frames,
@@ -552,6 +555,7 @@ macro_rules! rows {
                 m18_the_upstreams_end_is_the_clients,
                 m18_the_clients_end_is_the_upstreams,
                 m18_pings_stand_between_frames,
+                m18_a_ping_that_waited_wants_an_answer,
                 m18_a_relayed_socket_is_idle_without_bytes,
                 e15_a_client_that_takes_nothing_is_let_go,
                 m18_binary_messages_are_a_stream_of_bytes,
@@ -575,6 +579,8 @@ macro_rules! rows {
                 r14_a_renewal_replaces_the_credential,
                 r14_each_factor_is_renewed_alone,
                 m28_a_page_may_renew,
+                m28_a_session_that_renews_its_socket_still_ends_it,
+                r06_the_renewal_of_one_factor_keeps_the_session_of_another,
             ],
             route: [
                 m17_each_service_has_its_realm,

@@ -264,8 +264,13 @@ pub fn e06_an_identity_that_does_not_fit_is_403(world: &World) {
         assert_eq!(answer.status, 403, "{email:?}");
         assert!(answer.all("WWW-Authenticate").is_empty());
     }
-    let token = stage.token("alice").claim("group", json!(["a,admin"])).text();
-    assert_eq!(ask(&stage, &upgrade("/app").bearer(&token)).status, 403);
+    // Whoever splits the list trims its items: with blanks around it, a role would become another one.
+    for role in ["a,admin", "admin ", " admin"] {
+        let groups = json!([role, "a", "zoo"]);
+        let token = stage.token("alice").claim("group", groups).text();
+        let answer = ask(&stage, &upgrade("/app").bearer(&token));
+        assert_eq!(answer.status, 403, "{role:?}");
+    }
     let token = stage.token("caf\u{e9}").text();
     assert_eq!(ask(&stage, &upgrade("/app").bearer(&token)).status, 403);
     assert_eq!(upstream.streams(), 0);
@@ -536,6 +541,38 @@ pub fn e15_relayed_sockets_count_for_their_subject(world: &World) {
     assert_eq!(first.expect_head().status, 101);
     assert_eq!(ask(&stage, &alice(&stage, "/app")).status, 429);
     drop(first);
+}
+
+/// E15, B12: new rules during the dial decide anew on a socket, which is still one of its subject's.
+pub fn e15_new_rules_during_the_dial_count_a_socket_once(world: &World) {
+    let upstream = Upstream::new(Mood::Silent);
+    let stage = setup(world, &upstream)
+        .set("/services/app/timeout", json!("9 seconds"))
+        .limit("socketsPerSubject", 1)
+        .start(world);
+    let mut client = stage.connect();
+    client.send(&alice(&stage, "/app").bytes());
+    stage.wait_until("the dial", |_| upstream.heads().len() == 1);
+    stage.replace("users.htgroup", b"operators: bob\n");
+    stage.wait_until("another dial", |_| upstream.streams() == 2);
+    upstream.is(Mood::Accepts(String::new()));
+    stage.nudge();
+    assert_eq!(client.expect_head().status, 101);
+    assert_eq!(ask(&stage, &alice(&stage, "/app")).status, 429);
+}
+
+/// R16: an upstream cannot put a session of its choice into the browser, nor end the one that is there.
+pub fn e23_an_upstream_sets_no_cookie_of_the_gateways(world: &World) {
+    let fields = "Set-Cookie: __Host-session=planted; Secure; Path=/\r\nset-cookie: __Host-csrf = x\r\n\
+                  Set-Cookie: __Host-session\r\nSet-Cookie: a=__Host-session=b\r\n\
+                  Set-Cookie: __Host-other=c\r\n";
+    let upstream = Upstream::new(Mood::Accepts(fields.to_owned()));
+    let stage = setup(world, &upstream)
+        .realm("form", json!({}))
+        .realm("carriers", json!(["authorization", "cookie:__Host-session"]))
+        .start(world);
+    let answer = stage.connect().open(&alice(&stage, "/app"));
+    assert_eq!(answer.all("Set-Cookie"), ["a=__Host-session=b", "__Host-other=c"]);
 }
 
 /// DESIGN section 3: a client that leaves takes its upstream with it.

@@ -245,6 +245,29 @@ pub fn m18_pings_stand_between_frames(world: &World) {
     assert!(stage.closings(1)[0].code == 1001);
 }
 
+/// M18: a Ping that waited for the end of a frame wants an answer like every other, although the next
+/// frame is under way whenever one is due.
+pub fn m18_a_ping_that_waited_wants_an_answer(world: &World) {
+    let upstream = Upstream::accepting();
+    let stage = setup(world, &upstream)
+        .set("/services/app/pingInterval", json!("1 second"))
+        .limit("closeTimeout", "1 second")
+        .start(world);
+    let client = open(&stage);
+    let frame = Frame::whole(BINARY, b"xx").unmasked();
+    let (first, last) = frame.split_at(3);
+    let began = stage.unix();
+    upstream.say(first);
+    while stage.unix().since(began) < 4 * SECOND && stage.closings(0).is_empty() {
+        stage.pass(SECOND * 6 / 5);
+        upstream.say(&[last, first].concat());
+        stage.nudge();
+    }
+    let (got, _) = client_end(client);
+    assert!(got.windows(2).any(|two| two == [0x89, 0]), "there was no Ping");
+    assert_eq!(&*stage.closings(1)[0].reason, "idle");
+}
+
 /// REFERENCE `idleTimeout`: bytes either way count, answers to our Pings do not.
 pub fn m18_a_relayed_socket_is_idle_without_bytes(world: &World) {
     let upstream = Upstream::accepting();

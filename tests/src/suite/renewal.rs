@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::form::APP;
+use super::factors::{identity, second, two, with};
+use super::form::{APP, log_in, log_out};
 use crate::client::{Client, Frame, Request, get, upgrade};
 use crate::keys::Token;
 use crate::world::{BOB, Setup, Stage, World};
@@ -214,4 +215,54 @@ pub fn m28_a_page_may_renew(world: &World) {
     assert_eq!((answer.status, answer.one("Vary")), (204, Some("Origin")));
     assert_eq!(answer.one("Access-Control-Allow-Origin"), Some(APP));
     client.expect_echo(&Frame::text("renewed"));
+}
+
+/// Lets sessions renew as well.
+fn with_sessions(setup: Setup) -> Setup {
+    setup
+        .patient()
+        .realm("renewal", "/renew")
+        .realm("form", json!({}))
+        .realm("carriers", json!(["authorization", "cookie:__Host-session"]))
+}
+
+/// Renews every socket of the session's user.
+fn renew_by(stage: &Stage, session: &str) {
+    let request = renewal().field("Cookie", session).origin(APP);
+    assert_eq!(stage.connect().ask(&request).status, 204);
+}
+
+/// R16, M28: a session that renews its own sockets, however often, still ends them when it does.
+pub fn m28_a_session_that_renews_its_socket_still_ends_it(world: &World) {
+    let stage = with_sessions(Setup::standard()).start(world);
+    let session = log_in(&stage);
+    let by_session = upgrade("/api/ws").field("Cookie", &session).origin(APP);
+    let (mut client, _) = open(&stage, &by_session);
+    for _ in 0..2 {
+        renew_by(&stage, &session);
+        client.expect_echo(&Frame::text("renewed"));
+    }
+    log_out(&stage, "/logout", &session);
+    client.expect_close(3003, "logged out");
+}
+
+/// R6, R16: a session that has renewed one factor ends the socket, though another factor was renewed
+/// since by something else.
+pub fn r06_the_renewal_of_one_factor_keeps_the_session_of_another(world: &World) {
+    let stage = with_sessions(two())
+        .set("/realms/second/renewal", "/second/renew")
+        .start(world);
+    let first = upgrade("/api/ws").basic("alice", "correct horse");
+    let identity = identity(&stage, &first);
+    let mut client = stage.connect();
+    client.open(&with(&identity, &second(&stage, "alice")));
+    let session = log_in(&stage);
+    renew_by(&stage, &session);
+    client.expect_echo(&Frame::text("by the session"));
+    let other = get("/second/renew").method("POST").field("Content-Length", "0");
+    let other = other.bearer(&second(&stage, "alice").text());
+    assert_eq!(stage.connect().ask(&other).status, 204);
+    client.expect_echo(&Frame::text("by the token"));
+    log_out(&stage, "/logout", &session);
+    client.expect_close(3003, "logged out");
 }

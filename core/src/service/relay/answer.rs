@@ -25,6 +25,20 @@ pub struct Offer {
     pub protocols: Vec<String>,
     /// The names of the extensions.
     pub extensions: Vec<String>,
+    /// The gateway's own cookies, which are not the upstream's to set.
+    pub reserved: Vec<String>,
+}
+
+impl Offer {
+    /// Says whether a Set-Cookie field with this value sets a cookie of the gateway's.
+    fn reserves(&self, value: &[u8]) -> bool {
+        let pair = value.split(|&byte| byte == b';').next().unwrap_or_default();
+        // A cookie without a name comes back as its value alone: `=a=b` is sent as `a=b`.
+        let begins = pair.iter().position(|byte| !matches!(byte, b'=' | b' ' | b'\t'));
+        let pair = pair.get(begins.unwrap_or(pair.len())..).unwrap_or_default();
+        let name = trim_ows(pair.split(|&byte| byte == b'=').next().unwrap_or_default());
+        self.reserved.iter().any(|reserved| reserved.as_bytes() == name)
+    }
 }
 
 /// What is kept of the upstream's 101. `Debug` shows no value: a cookie may be among them.
@@ -153,7 +167,11 @@ fn judge(head: &[u8], offer: &Offer) -> Option<Accepted> {
         }
         extensions.push(name);
     }
-    let kept = parsed.headers.iter().filter(|field| is_kept(field.name));
+    let ours = |field: &httparse::Header<'_>| {
+        field.name.eq_ignore_ascii_case("set-cookie") && offer.reserves(field.value)
+    };
+    let fields = parsed.headers.iter();
+    let kept = fields.filter(|field| is_kept(field.name) && !ours(field));
     Some(Accepted {
         protocol: protocol.cloned(),
         fields: kept
@@ -185,6 +203,7 @@ mod tests {
             accept: ACCEPT.to_owned(),
             protocols: vec!["chat".to_owned(), "v2".to_owned()],
             extensions: vec!["permessage-deflate".to_owned()],
+            reserved: vec!["sid".to_owned()],
         }
     }
 
@@ -208,7 +227,8 @@ mod tests {
     #[test]
     fn e23_what_is_kept_of_the_upstreams_101() {
         let fields = "Sec-WebSocket-Protocol: v2\r\nSec-WebSocket-Extensions: permessage-deflate; a=1\r\nServer: x\r\n\
-                      Date: y\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nX-Powered-By: z\r\nContent-Length: 0\r\n";
+                      Date: y\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nset-cookie: sid=3\r\n\
+                      Set-Cookie: = sid =4\r\nSet-Cookie: sid; Path=/\r\nX-Powered-By: z\r\nContent-Length: 0\r\n";
         let accepted = accepted(&answer(fields)).unwrap();
         assert_eq!(accepted.protocol.as_deref(), Some("v2"));
         let mut reply = Vec::new();

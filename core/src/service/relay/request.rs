@@ -118,6 +118,7 @@ pub(crate) fn order(proxy: &Proxy, client: &Client<'_>) -> Result<Order, NotForw
             accept: upgrade::accept_key(key),
             extensions: names.collect(),
             protocols,
+            reserved: proxy.kept_back.issued.iter().cloned().collect(),
         },
     })
 }
@@ -234,7 +235,9 @@ fn identity<'f>(forward: &'f Forward, grant: &Grant) -> Result<Vec<(&'f str, Str
         (Some(_), Some(Authority::Module(_) | Authority::Anonymous) | None) | (None, _) => {}
     }
     if let Some(name) = forward.roles.as_ref().filter(|_| grant.identity.is_some()) {
-        if grant.roles.iter().any(|role| role.contains(',')) {
+        // Whoever splits the list trims its items: a role would turn into others.
+        let stays_one = |role: &String| !role.contains(',') && role.trim() == role;
+        if !grant.roles.iter().all(stays_one) {
             return Err(NotForwardable);
         }
         let roles: Vec<&str> = grant.roles.iter().map(String::as_str).collect();
@@ -311,6 +314,7 @@ mod tests {
                 ]),
                 params: set(&["access_token", "ticket"]),
                 cookies: set(&["__Host-session"]),
+                issued: set(&["__Host-session"]),
                 markers: set(&["access_token", "bearer"]),
             },
             timeout: Duration::from_secs(10),
