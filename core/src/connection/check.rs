@@ -24,6 +24,7 @@ use crate::gateway::StepUp;
 use crate::gateway::throttle::Source;
 use crate::gateway::{Asked as Inquiry, Waiting};
 use crate::gateway::{Place, Proof};
+use crate::http::upgrade::accept_key;
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
@@ -408,8 +409,8 @@ impl Connection {
             asked.trace = trace;
             return self.answer(now, &asked, reply, reason);
         }
-        let accept = match &wish.goal {
-            Goal::Socket { accept } => accept,
+        let key = match &wish.goal {
+            Goal::Socket { key } => key,
             Goal::Read => {
                 asked.trace = trace;
                 let (reply, reason) = self.point(&wish.service, &wish.place.path, &asked);
@@ -429,7 +430,7 @@ impl Connection {
                 .open_socket(&proof.grant, limit)
                 .ok_or_else(too_many)?;
             let memberships = self.join(now, &proof, &asked)?;
-            let reply = Reply::switching(accept, protocol.as_deref());
+            let reply = Reply::switching(&accept_key(key), protocol.as_deref());
             Ok((reply, counted, memberships))
         });
         asked.trace = trace;
