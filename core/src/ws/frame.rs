@@ -46,6 +46,8 @@ pub(crate) struct FrameReader {
     message: usize,
     /// Whether the current frame is the last one of its message.
     ends_message: bool,
+    /// Whether a message has begun and not ended.
+    in_message: bool,
 }
 
 impl FrameReader {
@@ -57,7 +59,13 @@ impl FrameReader {
             payload_left: 0,
             message: 0,
             ends_message: false,
+            in_message: false,
         }
+    }
+
+    /// Says whether no frame and no message is incomplete, a header that has not arrived whole aside.
+    pub(crate) const fn is_between_messages(&self) -> bool {
+        self.payload_left == 0 && !self.in_message
     }
 
     /// Permits the current message to be `total` bytes long.
@@ -121,6 +129,7 @@ impl FrameReader {
                     };
                 }
                 self.message = total;
+                self.in_message = true;
             }
             self.ends_message = !header.control && header.fin;
             self.payload_left = header.payload;
@@ -143,6 +152,7 @@ impl FrameReader {
         self.message = 0;
         self.permitted = UNCLAIMED_LIMIT;
         self.ends_message = false;
+        self.in_message = false;
         large
     }
 }
