@@ -53,6 +53,12 @@ pub enum Label {
     Verdict,
     /// Whose failures are counted behind a shared address.
     Throttle,
+    /// Who this process is among those that share a bus.
+    Node,
+    /// What makes the key of one sealed value.
+    BusSalt,
+    /// How long a lost bus is not dialed again.
+    BusPause,
 }
 
 impl Label {
@@ -74,6 +80,9 @@ impl Label {
             Self::DigestOpaque => b"digest-opaque\0",
             Self::Verdict => b"verdict\0",
             Self::Throttle => b"throttle\0",
+            Self::Node => b"node\0",
+            Self::BusSalt => b"bus-salt\0",
+            Self::BusPause => b"bus-pause\0",
         }
     }
 }

@@ -141,7 +141,12 @@ impl Legs {
 
     pub(crate) fn let_go(&mut self, leg: Leg) {
         if leg != Leg::CLIENT && self.forget(leg) {
-            self.actions.push_back(LegAction::Drop(leg));
+            // What was not even dialed yet need not be.
+            let dial = |action: &LegAction| matches!(action, LegAction::Dial(dial) if dial.leg == leg);
+            match self.actions.iter().position(dial) {
+                Some(index) => drop(self.actions.remove(index)),
+                None => self.actions.push_back(LegAction::Drop(leg)),
+            }
         }
     }
 
@@ -150,6 +155,31 @@ impl Legs {
         let before = self.others.len();
         self.others.retain(|(other, _)| *other != leg);
         self.others.len() < before
+    }
+
+    /// Returns how much waits for the leg, other than the client's, for which most does.
+    pub(crate) fn others_waiting(&self) -> usize {
+        self.others
+            .iter()
+            .map(|(_, state)| state.out.len())
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Ends our side of every leg but the client's as soon as it has taken what waits for it; where
+    /// nothing does, it is let go at once.
+    pub(crate) fn end_others(&mut self) {
+        let others: Vec<_> = self.others.iter().map(|(leg, _)| *leg).collect();
+        for leg in others {
+            let waits = self
+                .get(leg)
+                .is_some_and(|state| state.open && !state.out.is_empty());
+            if waits {
+                self.hang_up(leg);
+            } else {
+                self.let_go(leg);
+            }
+        }
     }
 
     /// Lets go of every leg but the client's.

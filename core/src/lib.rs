@@ -17,6 +17,7 @@
 //! | `service` | what stands behind the door: one file per service |
 //! | `rules` | the configuration with every file read, as one snapshot |
 //! | `hub` | what connections leave for each other: data points |
+//! | `bus` | what all nodes share: names, seals, what waits to be sent |
 //! | [`auth`] | credentials: carriers, login chain, tokens, passwords, challenges |
 //! | `authz` | what a client may do: access control lists |
 //! | [`exchange`] | conversations with verifiers elsewhere: one file per protocol |
@@ -50,6 +51,7 @@ mod authz;
 mod bell;
 mod budget;
 mod buffer;
+mod bus;
 mod hub;
 mod legs;
 mod proxy_protocol;

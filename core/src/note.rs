@@ -58,6 +58,11 @@ pub enum Note {
     Draining,
     /// Somebody or something was revoked, or a revocation was lifted.
     Revocation(Box<Revocation>),
+    /// The bus is there, or it is gone and this node is on its own.
+    Bus {
+        /// Whether it is there.
+        up: bool,
+    },
     /// Something that the operator should know or change.
     Warning {
         /// What, and what to do about it.

@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Ping,
     /// The peer must have taken some of what waits for it.
     Stall,
+    /// The upstream must have taken some of what waits for it.
+    Upstream,
     /// A large message must have been given memory.
     Memory,
     /// The right to the socket ends.
@@ -30,7 +32,7 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Head,
         Self::Body,
         Self::KeepAlive,
@@ -39,6 +41,7 @@ impl Timer {
         Self::Idle,
         Self::Ping,
         Self::Stall,
+        Self::Upstream,
         Self::Memory,
         Self::Expiry,
         Self::Close,

@@ -19,6 +19,10 @@ use crate::stream::{Io, secured};
 /// How many bytes of a file the thread pool reads ahead: one scratch buffer.
 const READ_AHEAD: usize = 16 * 1024;
 
+/// How often an open beneath a root is tried: a rename elsewhere can make the kernel unsure whether the
+/// path stays inside, and then it asks to be asked again.
+const OPEN_ATTEMPTS: usize = 8;
+
 /// Opens a stream. There is no time limit: the core drops what takes too long.
 pub(crate) async fn dial(to: Destination) -> Result<(Io, Opened), DialError> {
     match to {
@@ -82,16 +86,24 @@ fn beneath(root: &Path, segments: &[String]) -> Result<(File, Opened), DialError
     )
     .map_err(file_error)?;
     let path: PathBuf = segments.iter().collect();
-    let file = rustix::fs::openat2(
-        folder,
-        &path,
-        // Opening a named pipe would wait for a writer.
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY,
-        Mode::empty(),
-        ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
-    )
-    .map_err(file_error)?;
-    let file = File::from(file);
+    let open = || {
+        rustix::fs::openat2(
+            &folder,
+            &path,
+            // Opening a named pipe would wait for a writer.
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
+        )
+    };
+    let mut opened = open();
+    for _ in 1..OPEN_ATTEMPTS {
+        if !matches!(opened, Err(Errno::AGAIN | Errno::INTR)) {
+            break;
+        }
+        opened = open();
+    }
+    let file = File::from(opened.map_err(file_error)?);
     let metadata = file.metadata().map_err(|_| DialError::Io)?;
     if !metadata.is_file() {
         return Err(DialError::NotFound);
@@ -110,9 +122,13 @@ fn beneath(root: &Path, segments: &[String]) -> Result<(File, Opened), DialError
 fn file_error(error: Errno) -> DialError {
     match error {
         // EXDEV: the path leads out of the root.
-        Errno::NOENT | Errno::NOTDIR | Errno::XDEV | Errno::LOOP | Errno::NAMETOOLONG | Errno::NXIO => {
-            DialError::NotFound
-        }
+        Errno::NOENT
+        | Errno::NOTDIR
+        | Errno::XDEV
+        | Errno::LOOP
+        | Errno::NAMETOOLONG
+        | Errno::NXIO
+        | Errno::INVAL => DialError::NotFound,
         _ => DialError::Io,
     }
 }

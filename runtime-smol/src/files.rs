@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use countersign_core::config::{FileStamp, Files};
 use rustix::fs::OFlags;
@@ -32,6 +32,15 @@ impl Files for SystemFiles {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         Ok((contents, stamp))
+    }
+
+    fn folder(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let path = path.canonicalize()?;
+        if std::fs::metadata(&path)?.is_dir() {
+            Ok(path)
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
     }
 }
 

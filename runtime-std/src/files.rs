@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use countersign_core::config::{FileStamp, Files};
@@ -43,6 +43,15 @@ impl Files for SystemFiles {
             return Err(ErrorKind::FileTooLarge.into());
         }
         Ok((bytes, stamp))
+    }
+
+    fn folder(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let path = path.canonicalize()?;
+        if std::fs::metadata(&path)?.is_dir() {
+            Ok(path)
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
     }
 }
 

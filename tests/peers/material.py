@@ -100,7 +100,7 @@ def digest_lines(user):
 class Material:
     """A folder with a configuration and everything that it names."""
 
-    def __init__(self, folder, program):
+    def __init__(self, folder, program, upstreams):
         self.folder = pathlib.Path(folder)
         self.authority = self.folder / "ca.pem"
         # Another authority, which vouches for nobody here.
@@ -118,7 +118,7 @@ class Material:
         self._write("users.htpasswd", f"alice:{BCRYPT}\nbob:{argon2}\n")
         self._write("users.htgroup", "operators: bob\nstaff: alice @operators\n")
         self._write("users.htdigest", "".join(digest_lines("alice")))
-        self._write("edge.json", json.dumps(configuration(self.elsewhere), indent=2))
+        self._write("edge.json", json.dumps(configuration(self.elsewhere, upstreams), indent=2))
 
     def tokens(self):
         """Every token that was made so far."""
@@ -147,9 +147,9 @@ class Material:
                 "-keyout", f"{path}.key", "-out", str(path), *more)
 
 
-def configuration(elsewhere):
+def configuration(elsewhere, upstreams):
     """One server with TLS for everybody, one in plain text for Autobahn's cases, which know no TLS, one whose pages
-    are of another origin, and one behind a balancer."""
+    are of another origin, and one behind a balancer. `upstreams` are the ports of servers behind the proxy, by name."""
     jwt = {"type": "jwt", "success": "sufficient", "issuer": ISSUER, "audience": AUDIENCE, "leeway": "0s"}
     users = {"type": "users", "success": "sufficient",
              "passwords": "users.htpasswd", "groups": "users.htgroup"}
@@ -161,7 +161,8 @@ def configuration(elsewhere):
         "servers": [
             {"id": "edge", "listen": ["127.0.0.1:0"], "serverCertificate": "server.pem", "health": BLANK,
              "hosts": ["localhost", "127.0.0.1", HOME]},
-            {"id": "loopback", "listen": ["127.0.0.1:0"], "plaintext": True, "services": ["echo"]},
+            {"id": "loopback", "listen": ["127.0.0.1:0"], "plaintext": True,
+             "services": ["echo", *upstreams]},
             {"id": "elsewhere", "listen": [f"{elsewhere}:{ELSEWHERE_PORT}"], "serverCertificate": "server.pem",
              "health": BLANK, "hosts": [NEIGHBOUR, STRANGER], "services": ["keyset"]},
             {"id": "behind", "listen": ["127.0.0.1:0"], "serverCertificate": "server.pem", "services": ["echo"],
@@ -190,6 +191,10 @@ def configuration(elsewhere):
             "digest-first": {"type": "echo", "accept": "/digest-first", "realm": "digest-first", "origins": []},
             "old-phones": {"type": "echo", "accept": "/old-phones", "realm": "old-phones", "origins": []},
             "keyset": {"type": "echo", "accept": "/keyset", "realm": "keyset"},
+        } | {
+            name: {"type": "proxy", "accept": f"/behind/{name}", "realm": "staff", "origins": [],
+                   "connect": f"ws://127.0.0.1:{port}/", "forward": {"subject": "X-Auth-Subject"}}
+            for name, port in upstreams.items()
         },
         "limits": {"messageBytes": MESSAGE_BYTES},
         # All peers are at one address, and some have to fail.

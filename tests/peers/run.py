@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Lets programs by other people meet countersign: curl, aiohttp, the WebSocket libraries of Python and Node,
-Chromium, HAProxy, OpenLDAP's slapd, Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code
+Chromium, HAProxy, OpenLDAP's slapd, Redis, Autobahn's cases, sslyze. One line for each check, the sum at the end, exit code
 1 if one failed.
 
     tests/peers/install            # once: the peers, below target/peers
@@ -20,6 +20,7 @@ import tempfile
 import time
 
 import aiohttp_digest
+import bus
 import chromium
 import curl
 import demo
@@ -27,6 +28,7 @@ import haproxy
 import ldap
 import page
 import suites
+import upstreams
 from material import PASSWORD, Material
 from program import Program, environment
 from report import Missing, Report, expect, expect_equal
@@ -63,9 +65,10 @@ def with_installed_modules(venv):
 def meet(report, path, tools):
     """Every peer against one program."""
     report.subject = path.name
-    with tempfile.TemporaryDirectory(prefix="countersign-peers-") as folder:
+    with (tempfile.TemporaryDirectory(prefix="countersign-peers-") as folder,
+          upstreams.Upstreams(tools, path) as behind):
         try:
-            material = Material(folder, path)
+            material = Material(folder, path, behind.ports)
             running = Program(path, "--config", material.config, listeners=4)
         except Exception as why:  # Without a program every check would only repeat this.
             report.fail("start", why)
@@ -78,11 +81,20 @@ def meet(report, path, tools):
                                              [python, HERE / "client_websockets.py"]),
                 "ws": lambda: client(report, "ws", running, material, tools / "node_modules/ws",
                                      ["node", HERE / "client_ws.mjs", tools]),
+                "websockets behind the proxy": lambda: client(
+                    report, "websockets through the proxy", running, material, python,
+                    [python, HERE / "client_websockets.py"], "behind/websockets"),
+                "ws behind the proxy": lambda: client(
+                    report, "ws through the proxy", running, material, tools / "node_modules/ws",
+                    ["node", HERE / "client_ws.mjs", tools], "behind/ws"),
                 "aiohttp": lambda: aiohttp_digest.checks(report, running, material),
                 "haproxy": lambda: haproxy.checks(report, running, material),
                 "chromium": lambda: chromium.checks(report, running, material),
                 "ldap": lambda: ldap.checks(report, path, material),
-                "autobahn": lambda: suites.autobahn_checks(report, tools, running, material),
+                "bus": lambda: bus.checks(report, path, material),
+                "autobahn": lambda: suites.autobahn_checks(report, tools, running, material, "echo"),
+                "autobahn behind the proxy": lambda: suites.autobahn_checks(
+                    report, tools, running, material, "behind/tungstenite"),
                 "sslyze": lambda: suites.sslyze_checks(report, tools, running, material),
             }.items():
                 with report.phase(name):
@@ -102,12 +114,12 @@ def meet(report, path, tools):
         page.checks(report, path, tools)
 
 
-def client(report, name, running, material, needed, command):
-    """Runs a client's own script, which prints a line for each of its checks."""
+def client(report, name, running, material, needed, command, service="echo"):
+    """Runs a client's own script, which prints a line for each of its checks, against the service at a path."""
     brief_until = int(time.time()) + BRIEF_SECONDS
     password = base64.b64encode(f"alice:{PASSWORD}".encode()).decode()
     given = {
-        "url": f"wss://localhost:{running.port('edge')}/echo",
+        "url": f"wss://localhost:{running.port('edge')}/{service}",
         "authority": str(material.authority),
         "bearer": f"Bearer {material.key.token()}",
         "basic": f"Basic {password}",
@@ -119,7 +131,8 @@ def client(report, name, running, material, needed, command):
             raise Missing("tests/peers/install")
         done = subprocess.run([str(word) for word in command], input=json.dumps(given), text=True,
                               capture_output=True, timeout=CLIENT_SECONDS, env=environment())
-        report.take(done.stdout.splitlines())
+        where = "" if service == "echo" else f" at /{service}"
+        report.take(line.replace(": ", f"{where}: ", 1) for line in done.stdout.splitlines())
         expect_equal(done.returncode, 0, f"{done.stderr[-500:]} the exit code")
 
 

@@ -20,11 +20,11 @@ AUTOBAHN_SECONDS = 120
 SSLYZE_SECONDS = 60
 
 
-def autobahn_checks(report, tools, running, material):
-    """Runs the cases over plain text, authenticated by a token in the query."""
-    with report.check(f"autobahn: {CASES} cases"):
-        folder = material.folder / "autobahn"
-        url = f"ws://127.0.0.1:{running.port('loopback')}/echo?access_token={material.key.token()}"
+def autobahn_checks(report, tools, running, material, service):
+    """Runs the cases over plain text against the service at a path, authenticated by a token in the query."""
+    with report.check(f"autobahn: {CASES} cases at /{service}"):
+        folder = material.folder / "autobahn" / service
+        url = f"ws://127.0.0.1:{running.port('loopback')}/{service}?access_token={material.key.token()}"
         run([str(tools / "venv/bin/kosoku"), url, "-p", "4", "-x", "12.*", "-x", "13.*", "-o", str(folder)],
             AUTOBAHN_SECONDS)
         behaviors = cases(folder)

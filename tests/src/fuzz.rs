@@ -2,6 +2,8 @@
 //! replays their seeds; the targets themselves are shims.
 
 mod carriers;
+mod files;
+mod relay;
 mod replies;
 
 use std::sync::{Arc, LazyLock};
@@ -14,12 +16,15 @@ use countersign_core::auth::jwt::{Rules, Token, verify};
 use countersign_core::auth::nonce::Issue;
 use countersign_core::entropy::{Entropy, Seed};
 use countersign_core::exchange::ldap::{Rehearsal, Scenery, Verdict};
+use countersign_core::exchange::redis;
 use countersign_core::gateway::Gateway;
 use countersign_core::http::credentials::{Authorization, Rest};
 use countersign_core::http::{HeadLimits, HeadScanner, Scan};
 use countersign_core::leg::Break;
 
 pub use carriers::{cookies, query, subprotocols};
+pub use files::files;
+pub use relay::relay;
 pub use replies::http_reply;
 
 use crate::client::Response;
@@ -159,6 +164,41 @@ pub fn ldap(data: &[u8]) {
         Some(Ok(Verdict::UnknownUser | Verdict::Ambiguous)) => assert_eq!(binds, 0, "bound as nobody"),
         Some(Err(_)) | None => assert!(binds <= 1, "the password was said twice"),
     }
+}
+
+/// A Redis that says anything, in pieces: what is a frame is the same frame however it arrives, and what
+/// was read of it is gone.
+pub fn redis(data: &[u8]) {
+    let (&size, said) = data.split_first().unwrap_or((&0, data));
+    let mut whole = said.to_vec();
+    let mut at_once = Vec::new();
+    let ended = loop {
+        match redis::take(&mut whole) {
+            Ok(Some(frame)) => at_once.push(frame),
+            Ok(None) => break Ok(()),
+            Err(fault) => break Err(fault),
+        }
+    };
+    assert!(whole.len() <= said.len(), "more than there was");
+    let (mut held, mut in_pieces) = (Vec::new(), Vec::new());
+    let mut outcome = Ok(());
+    'pieces: for piece in said.chunks(usize::from(size).max(1)) {
+        held.extend_from_slice(piece);
+        loop {
+            match redis::take(&mut held) {
+                Ok(Some(frame)) => in_pieces.push(frame),
+                Ok(None) => break,
+                Err(fault) => {
+                    outcome = Err(fault);
+                    break 'pieces;
+                }
+            }
+        }
+    }
+    assert!(
+        at_once == in_pieces && ended == outcome,
+        "pieces make a difference"
+    );
 }
 
 static GATEWAY: LazyLock<Arc<Gateway>> = LazyLock::new(|| gateway(Setup::standard().load().unwrap()));

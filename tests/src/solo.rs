@@ -7,7 +7,7 @@ use std::time::Duration;
 use countersign_core::connection::{Connection, Input, Peer};
 use countersign_core::gateway::Gateway;
 use countersign_core::job::Job;
-use countersign_core::leg::{Break, DialError, Leg};
+use countersign_core::leg::{Break, Destination, DialError, Leg};
 use countersign_core::note::Note;
 use countersign_core::time::{Moment, Now, UnixTime};
 
@@ -33,6 +33,8 @@ pub struct Solo {
     pub hung_up: bool,
     /// How many streams it has asked for.
     pub dials: usize,
+    /// The paths of the files among them.
+    pub files: Vec<Vec<String>>,
 }
 
 impl Solo {
@@ -85,6 +87,7 @@ impl Solo {
             notes: Vec::new(),
             hung_up: false,
             dials: 0,
+            files: Vec::new(),
         };
         solo.settle();
         solo
@@ -231,6 +234,9 @@ impl Solo {
             Action::Hangup(leg) => self.hung_up |= leg == Leg::CLIENT,
             Action::Dial(dial) => {
                 self.dials += 1;
+                if let Destination::File { segments, .. } = dial.to {
+                    self.files.push(segments);
+                }
                 self.watched
                     .handle(self.now, Input::Dialed(dial.leg, Err(DialError::Refused)));
             }

@@ -127,6 +127,7 @@ fn r14_ten_thousand_sockets_each_close_at_their_own_deadline() {
                 | Note::Panicked
                 | Note::Draining
                 | Note::Revocation(_)
+                | Note::Bus { .. }
                 | Note::Warning { .. } => {}
             }
         }

@@ -64,8 +64,18 @@ fn ldap() {
 }
 
 #[test]
+fn redis() {
+    replay("redis", fuzz::redis, 500);
+}
+
+#[test]
 fn http_reply() {
     replay("http_reply", fuzz::http_reply, 500);
+}
+
+#[test]
+fn files() {
+    replay("files", fuzz::files, 500);
 }
 
 #[test]
@@ -86,4 +96,9 @@ fn query() {
 #[test]
 fn connection() {
     replay("connection", fuzz::connection, 60);
+}
+
+#[test]
+fn relay() {
+    replay("relay", fuzz::relay, 300);
 }

@@ -2,6 +2,10 @@
 //! what they grant must not outlive the user, the password, the group, the key or the claim, so the
 //! same credential is judged again whenever the rules change.
 
+mod carried;
+
+pub(crate) use carried::{optional, time, time_of};
+
 use std::fmt;
 use std::sync::{Arc, Weak};
 

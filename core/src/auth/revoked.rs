@@ -64,6 +64,20 @@ impl Revoked {
         })
     }
 
+    /// Returns what [`Self::take`] reads.
+    pub(crate) fn members(&self) -> Map<String, Value> {
+        let members = [
+            ("subject", self.subject_text()),
+            ("jti", self.token_id()),
+            ("issuer", self.issuer()),
+            ("realm", self.realm()),
+        ];
+        let members = members.into_iter();
+        members
+            .filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?))))
+            .collect()
+    }
+
     /// Returns every name that what `basis` rests on may be revoked by. Who came without a credential
     /// is nobody in particular, and has none.
     pub(crate) fn names_of(basis: &Basis) -> Vec<Self> {

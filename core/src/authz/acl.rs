@@ -66,8 +66,9 @@ fn decides(entries: &[config::AclEntry], role: &str, entitlement: Entitlement) -
 /// Returns what a client needs to open a socket of such a service.
 pub(crate) const fn to_connect(kind: ServiceKind) -> &'static [Entitlement] {
     match kind {
-        ServiceKind::Echo => &[Entitlement::Connect],
-        ServiceKind::Points => &[Entitlement::Connect, Entitlement::Read],
+        ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Proxy => &[Entitlement::Connect],
+        // What has files alone opens no socket.
+        ServiceKind::Points | ServiceKind::Directory => &[Entitlement::Connect, Entitlement::Read],
     }
 }
 
@@ -75,8 +76,10 @@ pub(crate) const fn to_connect(kind: ServiceKind) -> &'static [Entitlement] {
 pub(crate) const fn to_read(kind: ServiceKind) -> &'static [Entitlement] {
     match kind {
         // What is reached by sockets alone is never read.
-        ServiceKind::Echo => &[Entitlement::Connect, Entitlement::Read],
-        ServiceKind::Points => &[Entitlement::Read],
+        ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Proxy => {
+            &[Entitlement::Connect, Entitlement::Read]
+        }
+        ServiceKind::Points | ServiceKind::Directory => &[Entitlement::Read],
     }
 }
 

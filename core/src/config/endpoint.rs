@@ -8,7 +8,7 @@ use super::error::{Place, quote};
 use super::model::FileRef;
 
 /// Longest URL of a verifier, in bytes: it is written into every request's first line.
-const MAX_URL_BYTES: usize = 2048;
+pub(super) const MAX_URL_BYTES: usize = 2048;
 
 /// Where a verifier elsewhere is reached over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Endpoint {
     /// Returns the URL without its query, for the log.
     #[must_use]
     pub fn shown(&self) -> String {
-        let scheme = if self.tls { "https" } else { "http" };
+        let scheme = self.url.scheme_str().unwrap_or_default();
         let authority = self.url.authority().map_or("", |authority| authority.as_str());
         format!("{scheme}://{authority}{}", self.url.path())
     }

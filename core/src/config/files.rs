@@ -35,6 +35,12 @@ pub trait Files {
     /// [`io::ErrorKind::FileTooLarge`] if it has more than `limit` bytes, else whatever the operating
     /// system says.
     fn read(&mut self, path: &Path, limit: usize) -> io::Result<(Vec<u8>, FileStamp)>;
+
+    /// Returns the one name of the folder at `path`: absolute, and without links.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotADirectory`] if it is none, else whatever the operating system says.
+    fn folder(&mut self, path: &Path) -> io::Result<PathBuf>;
 }
 
 /// The content of a named file. Every one of them is treated as a secret.
@@ -96,6 +102,21 @@ impl Files for MemoryFiles {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         Ok((bytes.clone(), file.stamp))
+    }
+
+    /// A folder is where some file is.
+    fn folder(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let path: PathBuf = path.iter().filter(|part| *part != ".").collect();
+        if self.files.contains_key(&path) {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let inside = |file: &PathBuf| file.starts_with(&path);
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        self.files
+            .keys()
+            .any(inside)
+            .then_some(path.clone())
+            .ok_or_else(missing)
     }
 }
 

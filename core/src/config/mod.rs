@@ -8,9 +8,11 @@
 mod acl;
 mod address;
 mod build;
+mod bus;
 mod endpoint;
 mod error;
 mod files;
+mod folders;
 pub mod ldap;
 mod members;
 mod model;
@@ -26,6 +28,7 @@ mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,14 +38,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use acl::{Acl, AclEntry, Entitlement};
+pub use bus::{Bus, RedisUrl};
 pub use endpoint::Endpoint;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::{FileStamp, Files, LoadedFile, MAX_FILE_BYTES, MemoryFiles};
 pub use ldap::Ldap;
 pub use model::{
-    Accept, Access, Admin, Anonymous, Carrier, Challenge, Compat, Digest, DigestAlgorithm, FileRef, Form,
-    HostEntry, Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER, Throttle, Tickets,
-    UrlScheme,
+    Accept, Access, Admin, Anonymous, CSRF_COOKIE, Carrier, Challenge, Compat, Digest, DigestAlgorithm,
+    FileRef, Form, HostEntry, Limits, Realm, Scheme, Server, Service, ServiceKind, TICKET_PARAMETER,
+    Throttle, Tickets, UrlScheme,
 };
 pub use modules::{
     ClaimsMode, Ephemeral, Flag, HmacHash, Introspection, Jwt, LoginModule, ModuleKind, Users, Verification,
@@ -54,6 +58,7 @@ pub use schema::schema;
 pub use source::{MAX_CONFIG_BYTES, MAX_NESTING};
 pub use syntax::LONGEST_DURATION;
 pub(crate) use syntax::duration as parse_duration;
+pub use upstream::{Forward, Proxy, UpstreamProtocol, comparable};
 
 use crate::secret::Secret;
 
@@ -91,6 +96,8 @@ pub struct Config {
     pub services: BTreeMap<String, Service>,
     /// The admin listener, if there is one.
     pub admin: Option<Admin>,
+    /// The Redis that all nodes share, if there is more than one node.
+    pub bus: Option<Bus>,
     /// Bounds on what peers may cost.
     pub limits: Limits,
     /// How guessing is slowed down.
@@ -177,6 +184,7 @@ impl Config {
             realms: parts.realms,
             services: parts.services,
             admin: parts.admin,
+            bus: parts.bus,
             limits,
             throttle,
             drain_grace,
@@ -210,9 +218,18 @@ impl Config {
         let modules = self.realms.values().flat_map(|realm| &realm.modules);
         let admin = self.admin.iter();
         let admin = admin.flat_map(|admin| [Some(&admin.token), admin.revocations.as_ref()]);
+        let bus = self.bus.iter();
+        let bus = bus.flat_map(|bus| [bus.password.as_ref(), Some(&bus.secret), bus.ca_file.as_ref()]);
+        let proxies = self
+            .services
+            .values()
+            .filter_map(|service| service.proxy.as_ref());
+        let authorities = proxies.filter_map(|proxy| proxy.upstream.ca_file.as_ref());
         certificates
             .chain(modules.flat_map(LoginModule::files))
             .chain(admin.flatten())
+            .chain(authorities)
+            .chain(bus.flatten())
     }
 
     fn has_groups(&self) -> bool {
@@ -265,6 +282,7 @@ impl Config {
                 }
             }
         }
+        errors.extend(folders::check(self, files));
         if let Some(errors) = ConfigErrors::from_vec(errors) {
             return Err(errors);
         }
@@ -272,19 +290,27 @@ impl Config {
         Ok(())
     }
 
-    /// Returns where a verifier is named whose certificate the system's authorities vouch for, if there is one.
+    /// Returns where somebody is named whose certificate the system's authorities vouch for.
     fn trusts_the_system(&self) -> Option<&Place> {
-        let mut modules = self.realms.values().flat_map(|realm| &realm.modules);
-        modules.find_map(|module| {
-            let (tls, ca_file, place) = match (module.endpoint(), &module.kind) {
-                (Some(endpoint), _) => (endpoint.tls, &endpoint.ca_file, &endpoint.place),
-                (None, ModuleKind::Ldap(ldap)) => {
-                    (ldap.url.tls || ldap.start_tls, &ldap.ca_file, &ldap.place)
-                }
-                (None, _) => return None,
-            };
-            (tls && ca_file.is_none()).then_some(place)
-        })
+        let modules = self.realms.values().flat_map(|realm| &realm.modules);
+        let verifiers = modules.filter_map(|module| match (module.endpoint(), &module.kind) {
+            (Some(endpoint), _) => Some((endpoint.tls, &endpoint.ca_file, &endpoint.place)),
+            (None, ModuleKind::Ldap(ldap)) => {
+                Some((ldap.url.tls || ldap.start_tls, &ldap.ca_file, &ldap.place))
+            }
+            (None, _) => None,
+        });
+        let proxies = self
+            .services
+            .values()
+            .filter_map(|service| service.proxy.as_ref());
+        let upstreams = proxies.map(|proxy| &proxy.upstream);
+        let bus = self.bus.iter();
+        let bus = bus.map(|bus| (bus.url.tls, &bus.ca_file, &bus.place));
+        verifiers
+            .chain(bus)
+            .chain(upstreams.map(|endpoint| (endpoint.tls, &endpoint.ca_file, &endpoint.place)))
+            .find_map(|(tls, ca_file, place)| (tls && ca_file.is_none()).then_some(place))
     }
 }
 

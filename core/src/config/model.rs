@@ -11,6 +11,7 @@ use super::acl::Acl;
 use super::error::Place;
 use super::modules::LoginModule;
 use super::network::Network;
+use super::upstream::Proxy;
 
 /// A file that a member names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +131,10 @@ pub struct Service {
     pub accept: Vec<Accept>,
     /// The names of the data points of a points service, by path; each path is among `accept`.
     pub endpoints: BTreeMap<String, String>,
+    /// The most that waits for one member of a broadcast, in bytes; 0 for every other type.
+    pub mailbox_bytes: usize,
+    /// The folder of a directory service.
+    pub directory: Option<FileRef>,
     /// Who may try.
     pub access: Access,
     /// `false` answers 503 before any credential work.
@@ -157,6 +162,8 @@ pub struct Service {
     pub ping_interval: Duration,
     /// How long a client may take from one factor to the next.
     pub step_up_lifetime: Duration,
+    /// What a proxy relays to; `Some` exactly if `kind` is one.
+    pub proxy: Option<Proxy>,
     /// Where it stands in the file.
     pub place: Place,
 }
@@ -166,8 +173,14 @@ pub struct Service {
 pub enum ServiceKind {
     /// Sends every message back.
     Echo,
+    /// What one member sends, all others receive.
+    Broadcast,
     /// Named last values.
     Points,
+    /// Relays to an upstream.
+    Proxy,
+    /// Files of a folder.
+    Directory,
 }
 
 /// One way to reach a service: a path on every host of the server, or an absolute URL.
@@ -179,10 +192,20 @@ pub struct Accept {
     pub host: Option<String>,
     /// The URL's port; a request through another one is 403. `None`: any.
     pub port: Option<u16>,
-    /// The canonical path.
+    /// The canonical path, with the `/*` at its end if there is one.
     pub path: String,
+    /// Whether it ends in `/*` and stands for everything below.
+    pub below: bool,
     /// Where it stands in the file.
     pub place: Place,
+}
+
+impl Accept {
+    /// Returns the path without its `*`, if it stands for everything below.
+    #[must_use]
+    pub fn prefix(&self) -> Option<&str> {
+        self.path.strip_suffix('*').filter(|_| self.below)
+    }
 }
 
 /// The scheme of an absolute `accept` URL.
@@ -419,6 +442,9 @@ pub struct Tickets {
 
 /// The query parameter that carries a ticket.
 pub const TICKET_PARAMETER: &str = "ticket";
+
+/// The cookie that a login page and the form which comes back belong together by.
+pub const CSRF_COOKIE: &str = "__Host-csrf";
 
 /// Behaviour of older gateways, all of it off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

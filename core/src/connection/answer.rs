@@ -183,7 +183,14 @@ impl Connection {
     }
 
     /// Sends a refusal or a page, and goes on to the next head or to the end.
-    pub(super) fn answer(&mut self, now: Now, asked: &Asked, mut reply: Reply, reason: Reason) {
+    pub(super) fn answer(&mut self, now: Now, asked: &Asked, reply: Reply, reason: Reason) {
+        let closes = self.begin_answer(now, asked, reply, reason);
+        self.end_answer(now, closes);
+    }
+
+    /// Sends an answer up to where a body begins that it only announces. Says whether the connection
+    /// closes behind it, for [`Connection::end_answer`].
+    pub(super) fn begin_answer(&mut self, now: Now, asked: &Asked, mut reply: Reply, reason: Reason) -> bool {
         let status = reply.status();
         if status == Status::Unauthorized {
             self.attempts += 1;
@@ -214,7 +221,12 @@ impl Connection {
             out.push(Bytes::clone(body));
         }
         self.note_decision(asked, status, reason);
-        if reply.closes() {
+        reply.closes()
+    }
+
+    /// Goes on to the next head or to the end.
+    pub(super) fn end_answer(&mut self, now: Now, closes: bool) {
+        if closes {
             self.begin_close(now);
         } else {
             self.timers.stop_all();

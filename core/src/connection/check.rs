@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::answer::Asked;
 use super::form::Submission;
 use super::head::{RETRY_AFTER, Refusal, ServiceWish};
+use super::opening::Granted;
 use super::read::Goal;
 use super::renewal::{Renewing, SOCKET};
-use super::serve::Held;
+use super::serve::{Held, Way};
 use super::ticket::Mint;
 use super::{Connection, State};
 use crate::auth::basis::Basis;
@@ -19,7 +20,7 @@ use crate::auth::present::{Credential, Marker};
 use crate::auth::realm::Realm;
 use crate::authz::acl;
 use crate::budget::{AddressKey, Claim};
-use crate::config::Scheme;
+use crate::config::{Scheme, UpstreamProtocol};
 use crate::gateway::StepUp;
 use crate::gateway::throttle::Source;
 use crate::gateway::{Asked as Inquiry, Waiting};
@@ -28,7 +29,7 @@ use crate::http::upgrade::accept_key;
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
-use crate::rules::Service;
+use crate::rules::{Proxy, Service};
 use crate::time::{Moment, Now};
 use crate::timers::Timer;
 use crate::trace::Check;
@@ -75,17 +76,25 @@ pub(super) enum Purpose {
 #[derive(Debug)]
 pub(super) struct Wished {
     /// The request, to be judged again if the rules change meanwhile.
-    head: RequestHead,
+    pub(super) head: RequestHead,
     pub(super) service: Arc<Service>,
     pub(super) place: Place,
     goal: Goal,
-    protocols: Vec<String>,
-    marker: Marker,
+    pub(super) protocols: Vec<String>,
+    pub(super) marker: Marker,
     /// The factors that were passed before this one.
     passed: Option<Box<StepUp>>,
 }
 
 impl Wished {
+    /// Returns the request if it is one for something to read, and not for a socket.
+    pub(super) const fn read_by(&self) -> Option<&RequestHead> {
+        match self.goal {
+            Goal::Read | Goal::File { .. } => Some(&self.head),
+            Goal::Socket { .. } => None,
+        }
+    }
+
     /// Returns the name of the data point that it reads, if it reads one.
     fn point(&self) -> Option<&str> {
         self.service.points.get(&self.place.path).map(|name| &**name)
@@ -147,9 +156,15 @@ impl Connection {
                 };
                 self.decide(now, asked, *wished, proof);
             }
-            (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_), _) => {
+            (
+                purpose
+                @ (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_)),
+                _,
+            ) => {
                 asked.trace.begin(Check::Verify);
-                let reply = self.unauthorized(now, realm, &asked, None, false);
+                let reply = self
+                    .invitation(&purpose, realm, &asked)
+                    .unwrap_or_else(|| self.unauthorized(now, realm, &asked, None, false));
                 self.answer(now, &asked, reply, Reason::NoCredential);
             }
         }
@@ -365,6 +380,9 @@ impl Connection {
             State::Preface(_)
             | State::Head(_)
             | State::Body(_)
+            | State::Opening(_)
+            | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)
@@ -372,7 +390,7 @@ impl Connection {
         }
     }
 
-    fn unavailable(&mut self, now: Now, asked: &Asked) {
+    pub(super) fn unavailable(&mut self, now: Now, asked: &Asked) {
         let reply = Reply::closing(Status::ServiceUnavailable).retry_after(RETRY_AFTER);
         self.answer(now, asked, reply, Reason::Unavailable);
     }
@@ -397,7 +415,7 @@ impl Connection {
     }
 
     /// Decides on a client that has passed every factor.
-    fn let_in(&mut self, now: Now, mut asked: Asked, mut wish: Wished, mut proof: Proof) {
+    fn let_in(&mut self, now: Now, mut asked: Asked, wish: Wished, proof: Proof) {
         let mut trace = asked.trace;
         // The login has succeeded: a refusal from here on has a name too. It is said by the first
         // realm who that is, whichever was the last.
@@ -415,6 +433,11 @@ impl Connection {
                 asked.trace = trace;
                 let (reply, reason) = self.point(&wish.service, &wish.place.path, &asked);
                 return self.answer(now, &asked, reply, reason);
+            }
+            Goal::File { at } => {
+                asked.trace = trace;
+                let path = (wish.place.path.as_str(), *at);
+                return self.fetch(now, asked, &wish.service, &wish.head, path);
             }
         };
         trace.begin(Check::Subprotocol);
@@ -437,43 +460,68 @@ impl Connection {
         match decided {
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
             // The rules changed meanwhile: no grant by those that are gone.
-            Ok(_) if !self.gateway().is_in_force(&self.rules) => {
-                self.rules = self.gateway().rules();
-                match self.review((&wish.service, wish.point()), &proof, now) {
-                    Ok((service, grant)) => {
-                        wish.service = service;
-                        proof.grant = grant;
-                        self.let_in(now, asked, wish, proof);
-                    }
-                    Err(_) => self.judge(now, wish.head, asked.request),
-                }
-            }
+            Ok(_) if !self.gateway().is_in_force(&self.rules) => self.let_in_anew(now, asked, wish, proof),
+            // Redis has come back meanwhile: it is about to be known who is revoked.
+            Ok(_) if self.gateway().is_reading() => self.unavailable(now, &asked),
             // Looked at last: who revokes from here on finds an open socket, and rings it.
             Ok(_) if self.gateway().is_revoked(&proof.basis, now) => {
                 self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));
             }
             Ok((reply, counted, memberships)) => {
-                let renewable = wish.service.realms().any(|realm| realm.renewal.is_some());
-                let (reply, registration) = if renewable {
-                    let gateway = self.gateway();
-                    let bell = self.admission.bell();
-                    let (id, registration) =
-                        gateway.renewals().register(gateway.entropy(), &proof.basis, bell);
-                    (reply.field(SOCKET, id.expose()), Some(registration))
-                } else {
-                    (reply, None)
-                };
-                self.legs.client_out().append(|out| reply.write(out));
-                self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
                 let held = Held {
                     counted,
                     memberships,
-                    registration,
+                    registration: None,
                     revocations,
                 };
-                self.serve(now, asked.request, wish.service, &wish.place.path, proof, held);
+                let (upstream, path) = (self.upstream(&wish.service), wish.place.path.clone());
+                let granted = Granted {
+                    asked,
+                    wish,
+                    proof,
+                    held,
+                    reply,
+                };
+                match upstream {
+                    Some(upstream) => self.reach(now, granted, upstream),
+                    None => self.open(now, granted, Way::Served(&path)),
+                }
             }
         }
+    }
+
+    /// Decides again under new rules on a client that has passed every factor.
+    pub(super) fn let_in_anew(&mut self, now: Now, asked: Asked, mut wish: Wished, mut proof: Proof) {
+        self.rules = self.gateway().rules();
+        match self.review((&wish.service, wish.point()), &proof, now) {
+            Ok((service, grant)) => {
+                wish.service = service;
+                proof.grant = grant;
+                self.let_in(now, asked, wish, proof);
+            }
+            Err(_) => self.judge(now, wish.head, asked.request),
+        }
+    }
+
+    /// Sends the 101, and serves.
+    pub(super) fn open(&mut self, now: Now, granted: Granted, way: Way<'_>) {
+        let Granted {
+            asked,
+            wish,
+            proof,
+            mut held,
+            mut reply,
+        } = granted;
+        if wish.service.realms().any(|realm| realm.renewal.is_some()) {
+            let gateway = self.gateway();
+            let bell = self.admission.bell();
+            let (id, registration) = gateway.renewals().register(gateway.entropy(), &proof.basis, bell);
+            reply = reply.field(SOCKET, id.expose());
+            held.registration = Some(registration);
+        }
+        self.legs.client_out().append(|out| reply.write(out));
+        self.note_decision(&asked, Status::SwitchingProtocols, Reason::Granted);
+        self.serve(now, asked.request, wish.service, way, proof, held);
     }
 }
 
@@ -522,14 +570,16 @@ impl Connection {
         };
         let needed = match &wish.goal {
             Goal::Socket { .. } => acl::to_connect(service.kind),
-            Goal::Read => acl::to_read(service.kind),
+            Goal::Read | Goal::File { .. } => acl::to_read(service.kind),
         };
         let Some(reason) = service.lacks(grant, needed) else {
             return Ok(());
         };
         // An anonymous client may log in and come back: it is asked to.
         if grant.is_anonymous() {
-            return Err((self.unauthorized(now, realm, asked, None, false), reason));
+            let invitation = self.invitation_to(wish.read_by(), realm, asked);
+            let refusal = || self.unauthorized(now, realm, asked, None, false);
+            return Err((invitation.unwrap_or_else(refusal), reason));
         }
         let reply = Reply::new(Status::Forbidden);
         let challenge = (reason == Reason::MissingScope)
@@ -600,8 +650,12 @@ fn choose(wish: &Wished) -> Result<Option<String>, Refusal> {
             bad_upgrade.1,
         ));
     }
+    // Behind a proxy the upstream chooses, among whatever the client offered.
+    let relayed = |proxy: &Arc<Proxy>| proxy.protocol == UpstreamProtocol::WebSocket;
+    let upstream_chooses = service.proxy.as_ref().is_some_and(relayed) && !wish.protocols.is_empty();
     match &wish.marker {
         Marker::None => Ok(None),
+        Marker::Single if upstream_chooses => Ok(None),
         Marker::Pair(marker) => Ok(Some(marker.clone())),
         // A browser fails the connection if nothing is echoed, and the one item must not be.
         Marker::Single => Err(bad_upgrade),

@@ -34,7 +34,7 @@ impl Connection {
             // There is no stream yet whose end could be told in order.
             return self.over();
         }
-        self.legs.let_go_of_others();
+        self.legs.end_others();
         self.legs.hang_up(Leg::CLIENT);
         self.timers.stop_all();
         let at = now.at.after(self.rules.limits.close_timeout);
@@ -50,7 +50,7 @@ impl Connection {
     }
 
     pub(super) fn tick_close(&mut self) {
-        if self.legs.client_hung_up() && self.legs.client().eof {
+        if self.legs.client_hung_up() && self.legs.client().eof && self.legs.others_waiting() == 0 {
             self.over();
         }
     }
@@ -63,6 +63,9 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Opening(_)
+            | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => {

@@ -153,6 +153,8 @@ impl Connection {
                 let reply = self.page(page);
                 self.answer(now, &asked, reply, Reason::Granted);
             }
+            // Who is revoked may not be known yet.
+            Ok(Wish::Service(_)) if self.gateway().is_reading() => self.await_revocations(now, asked, head),
             Ok(Wish::Service(wish)) => self.check(now, asked, *wish, head),
             Ok(Wish::Realm(Visit::Answer(reply))) => self.answer(now, &asked, reply, Reason::Granted),
             Ok(Wish::Realm(Visit::Post(length, posted))) => self.receive(now, asked, &head, length, posted),
@@ -182,7 +184,7 @@ impl Connection {
         asked.trace.begin(Check::Route);
         let no_route = || (Reply::new(Status::NotFound), Reason::NoRoute);
         let path = path.map_err(|_| no_route())?;
-        let service = match server.route(head.host(), &path, local_port) {
+        let (service, reading) = match server.route(head.host(), &path, local_port) {
             Found::Nothing => return Err(no_route()),
             Found::OtherPort => return Err((Reply::closing(Status::Forbidden), Reason::NoRoute)),
             Found::Here(Target::Page(page)) => {
@@ -200,7 +202,10 @@ impl Connection {
             }
             Found::Here(Target::Admin(path)) => return self.visit_admin(head, *path, asked),
             Found::Here(Target::Realm(path)) => return self.visit(now, head, path, asked).map(Wish::Realm),
-            Found::Here(Target::Service(service)) => Arc::clone(service),
+            Found::Here(Target::Service(service) | Target::Below(service, _)) => {
+                (Arc::clone(service), Goal::Read)
+            }
+            Found::Here(Target::Directory(service, at)) => (Arc::clone(service), Goal::File { at: *at }),
         };
         asked.is_for(&service, head);
         asked.trace.begin(Check::Method);
@@ -222,7 +227,7 @@ impl Connection {
             .factor(passed.as_ref().map_or(0, |passed| passed.next))
             .map(Arc::clone);
         let (goal, protocols) = if read {
-            (Goal::Read, Vec::new())
+            (reading, Vec::new())
         } else {
             upgrade_goal(head, asked.realm.as_deref())?
         };

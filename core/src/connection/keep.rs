@@ -1,7 +1,11 @@
 //! The background connection: no client, but legs to everybody who has to be asked.
 
+mod link;
+
+use self::link::Link;
 use super::{Connection, Peer, State};
 use crate::auth::question::{Begun, Question};
+use crate::bus::Standing;
 use crate::exchange::{Fault, Line, Talk};
 use crate::gateway::{Admission, Errand, Gateway};
 use crate::leg::{Leg, LegEvent};
@@ -18,6 +22,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Keeping {
     out: Vec<Out>,
+    /// The way to what all nodes share.
+    bus: Option<Link>,
 }
 
 /// One question that is out.
@@ -34,10 +40,22 @@ impl Connection {
     /// What asks verifiers elsewhere for all connections of `gateway`, and keeps what they publish
     /// fresh. It has no client leg and ends by itself only by a fault: then the adapter makes another.
     /// There is to be one of it before the first accept.
-    pub fn keeper(gateway: &Arc<Gateway>, _now: Now) -> Self {
+    pub fn keeper(gateway: &Arc<Gateway>, now: Now) -> Self {
         let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let admission = Admission::keeper(gateway);
         gateway.outside().set_keeper(admission.bell());
+        let bus = gateway.bus().map(|bus| {
+            bus.desk().set_keeper(admission.bell());
+            // Whoever kept it before has gone, and the streams with it.
+            if bus.standing() == Standing::Up {
+                bus.desk().stand(Standing::Away);
+            }
+            Link::new(now)
+        });
+        let keeping = Keeping {
+            bus,
+            ..Keeping::default()
+        };
         Self {
             rules: gateway.rules(),
             admission,
@@ -50,7 +68,7 @@ impl Connection {
             timers: Timers::default(),
             notes: VecDeque::new(),
             job: None,
-            state: State::Keeping(Box::default()),
+            state: State::Keeping(Box::new(keeping)),
             pending: Vec::new(),
             requests: 0,
             attempts: 0,
@@ -103,7 +121,12 @@ impl Connection {
         // What is due already is being asked: its end is the next thing to happen, and no time.
         let fetches = rules.remote_keys.iter().map(|keys| keys.due());
         let fetches = fetches.filter(|due| *due > now.at);
-        match keeping.out.iter().map(|out| out.until).chain(fetches).min() {
+        let next_on_bus = keeping
+            .bus
+            .as_mut()
+            .and_then(|link| link.tick(gateway, &mut self.legs, &mut self.notes, now));
+        let times = keeping.out.iter().map(|out| out.until).chain(fetches);
+        match times.chain(next_on_bus).min() {
             Some(next) => self.timers.set(Timer::Dial, next),
             None => self.timers.stop(Timer::Dial),
         }
@@ -113,6 +136,13 @@ impl Connection {
     pub(super) fn keeper_event(&mut self, now: Now, leg: Leg, event: LegEvent<'_>) {
         let State::Keeping(keeping) = &mut self.state else {
             return;
+        };
+        let gateway = self.admission.gateway();
+        let event = match &mut keeping.bus {
+            Some(link) if link.is_on(leg) => {
+                return link.hear(gateway, &mut self.legs, &mut self.notes, (leg, event), now);
+            }
+            Some(_) | None => event,
         };
         let Some(index) = keeping.out.iter().position(|out| out.leg == leg) else {
             return;

@@ -2,17 +2,22 @@
 
 mod admin;
 mod answer;
+mod awaiting;
 mod body;
 mod check;
 mod close;
 mod contract;
+mod fetch;
 mod form;
 mod head;
+mod invite;
 mod keep;
+mod opening;
 mod paths;
 mod preface;
 mod read;
 mod redeem;
+mod relay;
 mod renewal;
 mod review;
 mod serve;
@@ -29,10 +34,13 @@ use zeroize::Zeroizing;
 
 pub use contract::{Input, Peer, Step, Wait};
 
+use self::awaiting::Awaiting;
 use self::body::Receiving;
 use self::check::Checking;
 use self::close::Closing;
+use self::fetch::Fetching;
 use self::keep::Keeping;
+use self::opening::Opening;
 use self::serve::Serving;
 use crate::gateway::{Admission, Gateway};
 use crate::http::{HeadLimits, HeadScanner};
@@ -95,6 +103,12 @@ enum State {
     Body(Box<Receiving>),
     /// The credential is being checked.
     Checking(Box<Checking>),
+    /// Redis is asked.
+    Awaiting(Box<Awaiting>),
+    /// The upstream of a proxy is being reached.
+    Opening(Box<Opening>),
+    /// A file is being opened or sent.
+    Fetching(Box<Fetching>),
     /// The WebSocket is open.
     Serving(Box<Serving>),
     /// Everything was answered; what is left is to end the stream without losing the answer.
@@ -241,9 +255,11 @@ impl Connection {
             State::Head(_) => self.tick_head(now),
             State::Body(_) => self.tick_body(now),
             State::Checking(_) => self.tick_check(now),
+            State::Awaiting(_) => self.tick_await(now),
+            State::Opening(_) => self.tick_opening(now),
             State::Closing(_) => self.tick_close(),
             State::Keeping(_) => self.tick_keep(now),
-            State::Serving(_) | State::Closed => {}
+            State::Fetching(_) | State::Serving(_) | State::Closed => {}
         }
         self.watch_stall(now);
     }
@@ -254,11 +270,15 @@ impl Connection {
             Timer::Head => self.head_is_late(now),
             Timer::Body => self.body_is_late(now),
             Timer::KeepAlive => self.begin_close(now),
+            Timer::Check if matches!(self.state, State::Awaiting(_)) => self.await_is_late(now),
+            Timer::Check if matches!(self.state, State::Fetching(_)) => self.fetch_is_late(now),
             Timer::Check => self.check_is_late(now),
             Timer::Idle => self.look_for_idleness(now),
             Timer::Ping => self.look_for_life(now),
             Timer::Memory => self.end_socket(now, crate::ws::Close::SlowConsumer),
             Timer::Stall => self.stalled(now),
+            Timer::Upstream => self.end_socket(now, crate::ws::Close::Internal),
+            Timer::Dial if matches!(self.state, State::Opening(_)) => self.opening_is_late(now),
             Timer::Close => self.close_is_late(now),
             // Expiry is judged by both clocks at every tick, and so is what the keeper has dialed.
             Timer::Expiry | Timer::Dial => {}
@@ -270,7 +290,14 @@ impl Connection {
             State::Preface(_) => self.preface_bytes(now, bytes),
             State::Head(_) if self.pending.is_empty() => self.head_bytes(now, bytes),
             State::Body(_) if self.pending.is_empty() => self.body_bytes(now, bytes),
-            State::Head(_) | State::Body(_) | State::Checking(_) => self.pending.extend_from_slice(bytes),
+            State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Opening(_)
+            | State::Fetching(_)
+            | State::Awaiting(_) => {
+                self.pending.extend_from_slice(bytes);
+            }
             State::Serving(_) => self.serve_bytes(now, bytes),
             State::Closing(closing) => {
                 if closing.discard(bytes.len()) {
@@ -299,7 +326,12 @@ impl Connection {
                     let bytes = std::mem::take(&mut self.pending);
                     self.serve_bytes(now, &bytes);
                 }
-                State::Preface(_) | State::Head(_) | State::Checking(_) => return,
+                State::Preface(_)
+                | State::Head(_)
+                | State::Checking(_)
+                | State::Opening(_)
+                | State::Fetching(_)
+                | State::Awaiting(_) => return,
                 State::Closing(_) | State::Keeping(_) | State::Closed => self.pending = Vec::new(),
             }
         }
@@ -315,13 +347,13 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => {}
-            State::Serving(_) => {
-                self.socket_ended(now, 1006, "");
-                self.begin_close(now);
-            }
+            State::Opening(_) => self.leave_opening(now),
+            State::Serving(_) => self.client_ended(now),
         }
     }
 
@@ -353,13 +385,22 @@ impl Connection {
                 serving.settle(waiting);
             }
             self.use_pending(now);
+        } else {
+            self.timers.stop(Timer::Upstream);
         }
     }
 
     /// Runs the stall timer exactly while something waits for the client.
     fn watch_stall(&mut self, now: Now) {
         match &self.state {
-            State::Preface(_) | State::Head(_) | State::Body(_) | State::Checking(_) | State::Serving(_) => {
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Opening(_)
+            | State::Fetching(_)
+            | State::Awaiting(_)
+            | State::Serving(_) => {
                 if self.legs.client().out.is_empty() {
                     self.timers.stop(Timer::Stall);
                 } else if self.timers.get(Timer::Stall).is_none() {
@@ -370,6 +411,7 @@ impl Connection {
             // The close timer bounds everything that is left.
             State::Closing(_) | State::Keeping(_) | State::Closed => self.timers.stop(Timer::Stall),
         }
+        self.watch_upstream(now);
     }
 
     /// The client has taken nothing of what waits for it.
@@ -380,6 +422,9 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Opening(_)
+            | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Closing(_)
             | State::Keeping(_)
             | State::Closed => self.over(),
@@ -387,7 +432,20 @@ impl Connection {
     }
 
     fn deadline(&self) -> Option<Moment> {
-        self.timers.next()
+        let service = match &self.state {
+            State::Serving(serving) => serving.deadline(),
+            State::Preface(_)
+            | State::Head(_)
+            | State::Body(_)
+            | State::Checking(_)
+            | State::Opening(_)
+            | State::Fetching(_)
+            | State::Awaiting(_)
+            | State::Closing(_)
+            | State::Keeping(_)
+            | State::Closed => None,
+        };
+        self.timers.next().into_iter().chain(service).min()
     }
 
     fn wants_read(&self, leg: Leg) -> bool {
@@ -402,8 +460,13 @@ impl Connection {
             State::Head(_) | State::Body(_) => below && self.pending.is_empty(),
             State::Preface(_) => true,
             // A reset shows only to who reads; what follows the head waits, at most one read of it.
-            State::Checking(_) => self.pending.is_empty(),
-            State::Serving(serving) => below && serving.wants_read(),
+            State::Checking(_) | State::Opening(_) | State::Fetching(_) | State::Awaiting(_) => {
+                self.pending.is_empty()
+            }
+            State::Serving(serving) => {
+                let room = self.legs.others_waiting() < HIGH_WATER;
+                serving.wants_read() && room && (below || serving.is_relayed())
+            }
             State::Closing(_) => true,
             State::Keeping(_) | State::Closed => false,
         }
@@ -416,6 +479,9 @@ impl Connection {
             | State::Head(_)
             | State::Body(_)
             | State::Checking(_)
+            | State::Opening(_)
+            | State::Fetching(_)
+            | State::Awaiting(_)
             | State::Serving(_)
             | State::Closing(_)
             | State::Keeping(_)

@@ -16,8 +16,10 @@ use crate::service::{UNWRITTEN, claimed};
 pub(super) enum Goal {
     /// A WebSocket; the Sec-WebSocket-Key, which is answered only if it is granted.
     Socket { key: String },
-    /// An answer in HTTP.
+    /// The last value of a data point.
     Read,
+    /// A file; the service is reached at so many first bytes of the path.
+    File { at: usize },
 }
 
 /// Says whether `head` is to be answered in HTTP.
@@ -26,13 +28,25 @@ pub(super) enum Goal {
 /// Its method is none for this service.
 pub(super) fn is_read(head: &RequestHead, service: &Service) -> Result<bool, Refusal> {
     match (service.kind, head.method()) {
-        (ServiceKind::Echo, Method::Get) => Ok(false),
+        (ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Proxy, Method::Get) => Ok(false),
         (ServiceKind::Points, Method::Get) => Ok(!head.wants_websocket()),
         // RFC 9110 section 9.1: whoever serves GET serves HEAD. No upgrade begins with it.
         (ServiceKind::Points, Method::Head) => Ok(true),
-        (ServiceKind::Echo, Method::Head)
+        // RFC 9110 section 7.8: an upgrade that is not spoken here is ignored.
+        (ServiceKind::Directory, Method::Get | Method::Head) => Ok(true),
+        (
+            ServiceKind::Directory,
+            Method::Post
+            | Method::Put
+            | Method::Delete
+            | Method::Connect
+            | Method::Options
+            | Method::Trace
+            | Method::Patch,
+        ) => Err((Reply::method_not_allowed("GET, HEAD"), Reason::BadMethod)),
+        (ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Proxy, Method::Head)
         | (
-            ServiceKind::Echo | ServiceKind::Points,
+            ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Points | ServiceKind::Proxy,
             Method::Post
             | Method::Put
             | Method::Delete

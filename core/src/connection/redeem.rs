@@ -44,7 +44,26 @@ impl Connection {
             Purpose::Service(wished) => wished.place.clone(),
             Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_) => Place::nowhere(&server.id),
         };
-        match self.gateway().redeem(pass, realm, &place, now) {
+        let is_ticket = match pass {
+            Pass::Ticket(_) => true,
+            Pass::Session(_) => false,
+        };
+        let redeemed = self.gateway().redeem(pass, realm, &place, now);
+        self.redeemed(now, asked, realm, (is_ticket, source), purpose, redeemed);
+    }
+
+    /// Goes on with what a session or a ticket turned out to be worth.
+    pub(super) fn redeemed(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        realm: &Arc<Realm>,
+        (is_ticket, source): (bool, Source),
+        purpose: Purpose,
+        redeemed: Redeemed,
+    ) {
+        match redeemed {
+            Redeemed::Foreign(foreign) => self.foreign(now, asked, realm, (foreign, source), purpose),
             Redeemed::Proof(proof) => self.proven(now, asked, purpose, *proof),
             Redeemed::Elsewhere => {
                 let first = Arc::clone(purpose.first(realm));
@@ -57,17 +76,22 @@ impl Connection {
                 };
                 // `error` is for what the client holds as a token: a session is the browser's, which
                 // goes on to send it when it has ended, and must not be kept from the next login.
-                let (error, counted) = match pass {
-                    Pass::Ticket(_) => (
-                        Some(BearerError::INVALID_TOKEN),
-                        self.count_failure(now, source, refused),
-                    ),
-                    Pass::Session(_) => (None, Ok(())),
+                let (error, counted) = if is_ticket {
+                    let counted = self.count_failure(now, source, refused);
+                    (Some(BearerError::INVALID_TOKEN), counted)
+                } else {
+                    (None, Ok(()))
                 };
                 let (reply, reason) = match counted {
                     Ok(()) => {
                         let first = purpose.first(realm);
-                        (self.unauthorized(now, first, &asked, error, false), reason)
+                        let invitation = if is_ticket {
+                            None
+                        } else {
+                            self.invitation(&purpose, first, &asked)
+                        };
+                        let refusal = || self.unauthorized(now, first, &asked, error, false);
+                        (invitation.unwrap_or_else(refusal), reason)
                     }
                     Err(throttled) => throttled,
                 };

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::relay::Relay;
 use super::{Connection, State};
 use crate::auth::grant::Grant;
 use crate::auth::realm::Realm;
@@ -13,7 +14,8 @@ use crate::leg::Leg;
 use crate::legs::Legs;
 use crate::note::{Closed, Note, RequestId};
 use crate::rules::Service as ServiceRules;
-use crate::service::{Context, LegEvent, Service, Tally};
+use crate::service::relay::Unread;
+use crate::service::{Context, Ended as NoService, LegEvent, Service, Tally, Tunnel};
 use crate::time::{Deadline, Moment, Now};
 use crate::timers::Timer;
 use crate::ws::{self, Close, Event, Session};
@@ -28,14 +30,37 @@ const SESSION_NEWS: Duration = Duration::from_secs(60);
 /// An open socket and the protocol on it.
 #[derive(Debug)]
 pub(super) struct Serving {
-    session: Session,
-    socket: Socket,
+    pub(super) wire: Wire,
+    pub(super) socket: Socket,
+}
+
+/// What becomes of the bytes.
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives in a box, and most sockets have the larger one"
+)]
+pub(super) enum Wire {
+    /// The messages in them are for the service.
+    Session(Session),
+    /// They go to the upstream, and what comes from there goes to the client.
+    Relay(Relay),
+}
+
+/// Where a granted socket leads.
+pub(super) enum Way<'a> {
+    /// To the service, which was asked for at this path.
+    Served(&'a str),
+    /// To a WebSocket upstream that has accepted.
+    Relay(Relay),
+    /// To an upstream without WebSocket, on this leg.
+    Tunnel(Leg),
 }
 
 /// An open socket: who it serves, by what, and until when.
-struct Socket {
+pub(super) struct Socket {
     service: Box<dyn Service>,
-    rules: Arc<ServiceRules>,
+    pub(super) rules: Arc<ServiceRules>,
     /// The name of the data point that it reads.
     point: Option<Box<str>>,
     /// Who it serves, and what that rests on.
@@ -45,15 +70,15 @@ struct Socket {
     /// When the right to the socket ends, and what it is told then.
     ends: Ends,
     /// When a message passed last.
-    used: Moment,
+    pub(super) used: Moment,
     /// When the client was heard of last.
-    heard: Moment,
+    pub(super) heard: Moment,
     /// A Ping was sent and nothing was heard since.
-    pinged: bool,
+    pub(super) pinged: bool,
     /// Our Close was sent.
-    closing: Option<Close>,
-    received: Tally,
-    sent: Tally,
+    pub(super) closing: Option<Close>,
+    pub(super) received: Tally,
+    pub(super) sent: Tally,
     /// Its place among the sockets of each session that it came by.
     memberships: Vec<Membership>,
     /// When each realm was passed or renewed last.
@@ -88,8 +113,30 @@ pub(super) struct Held {
 }
 
 impl Serving {
-    pub(super) const fn wants_read(&self) -> bool {
-        !self.session.is_blocked()
+    pub(super) fn wants_read(&self) -> bool {
+        match &self.wire {
+            Wire::Session(session) => !session.is_blocked() && self.socket.service.takes_messages(),
+            // Once its right has ended, nothing of the client's goes on.
+            Wire::Relay(_) => self.socket.closing.is_none(),
+        }
+    }
+
+    /// Returns when the service wants to be called.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.socket.service.deadline()
+    }
+
+    /// Says whether its bytes go to an upstream as they are.
+    pub(super) const fn is_relayed(&self) -> bool {
+        matches!(self.wire, Wire::Relay(_))
+    }
+
+    /// Says whether a message waits for memory.
+    const fn is_blocked(&self) -> bool {
+        match &self.wire {
+            Wire::Session(session) => session.is_blocked(),
+            Wire::Relay(_) => false,
+        }
     }
 
     /// Returns the rules of the service, and the data point that it reads, if it reads one.
@@ -116,7 +163,10 @@ impl Serving {
 
     /// Takes note of how much still waits for the client.
     pub(super) fn settle(&mut self, waiting: usize) {
-        self.session.settle(waiting);
+        match &mut self.wire {
+            Wire::Session(session) => session.settle(waiting),
+            Wire::Relay(_) => {}
+        }
     }
 }
 
@@ -225,7 +275,7 @@ impl Connection {
         now: Now,
         request: RequestId,
         rules: Arc<ServiceRules>,
-        path: &str,
+        way: Way<'_>,
         proof: Proof,
         held: Held,
     ) {
@@ -239,12 +289,20 @@ impl Connection {
             self.timers.set(Timer::Idle, now.at.after(idle));
         }
         self.timers.set(Timer::Ping, now.at.after(rules.ping_interval));
-        let point = rules.points.get(path).map(|name| Box::from(&**name));
-        let session = Session::new(self.rules.limits.message_bytes);
+        let session = || Wire::Session(Session::new(self.rules.limits.message_bytes));
+        let mut point = None;
+        let (wire, service): (Wire, Box<dyn Service>) = match way {
+            Way::Served(path) => {
+                point = rules.points.get(path).map(|name| Box::from(&**name));
+                let gateway = self.gateway();
+                let service = gateway.service(&rules, &proof.grant, path, &self.admission);
+                (session(), service)
+            }
+            Way::Relay(relay) => (Wire::Relay(relay), Box::new(Unread)),
+            Way::Tunnel(leg) => (session(), Box::new(Tunnel::new(leg))),
+        };
         let mut socket = Socket {
-            service: self
-                .gateway()
-                .service(&rules, &proof.grant, path, &self.admission),
+            service,
             rules,
             point,
             proof,
@@ -266,7 +324,7 @@ impl Connection {
             _counted: held.counted,
         };
         let close = socket.call(now, &mut self.legs, |service, context| service.opened(context));
-        self.state = State::Serving(Box::new(Serving { session, socket }));
+        self.state = State::Serving(Box::new(Serving { wire, socket }));
         self.watch_end(now);
         if let Some(close) = close {
             self.end_socket(now, close);
@@ -325,6 +383,9 @@ impl Connection {
 
     /// Takes in what the client sent.
     pub(super) fn serve_bytes(&mut self, now: Now, bytes: &[u8]) {
+        if self.is_relaying() {
+            return self.relay_bytes(now, bytes);
+        }
         self.with_session(now, |session, memory, legs, on_event| {
             session.receive(bytes, memory, legs, on_event);
         });
@@ -336,6 +397,19 @@ impl Connection {
             self.socket_ended(now, 1006, "");
             self.begin_close(now);
         }
+    }
+
+    fn is_relaying(&self) -> bool {
+        matches!(&self.state, State::Serving(serving) if serving.is_relayed())
+    }
+
+    /// The client has shut down its writing side.
+    pub(super) fn client_ended(&mut self, now: Now) {
+        if self.is_relaying() {
+            return self.relay_client_eof(now);
+        }
+        self.socket_ended(now, 1006, "");
+        self.begin_close(now);
     }
 
     /// Runs `act` on the session and carries out what comes out of it.
@@ -352,7 +426,14 @@ impl Connection {
         let State::Serving(mut serving) = std::mem::replace(&mut self.state, State::Closed) else {
             return;
         };
-        let Serving { session, socket } = &mut *serving;
+        let Serving { wire, socket } = &mut *serving;
+        let session = match wire {
+            Wire::Session(session) => session,
+            Wire::Relay(_) => {
+                self.state = State::Serving(serving);
+                return;
+            }
+        };
         let (mut wanted, mut ended) = (None, None);
         let memory = (self.admission.gateway().memory(), self.admission.bell());
         act(session, memory, &mut self.legs, &mut |event, legs| match event {
@@ -394,6 +475,15 @@ impl Connection {
         if self.legs.get(leg).is_none() {
             return;
         }
+        if matches!(self.state, State::Opening(_)) {
+            return self.opening_event(now, leg, event);
+        }
+        if matches!(self.state, State::Fetching(_)) {
+            return self.fetch_event(now, leg, event);
+        }
+        if self.is_relaying() {
+            return self.relay_event(now, leg, event);
+        }
         let State::Serving(serving) = &mut self.state else {
             return self.keeper_event(now, leg, event);
         };
@@ -411,7 +501,7 @@ impl Connection {
         let State::Serving(serving) = &self.state else {
             return;
         };
-        if serving.session.is_blocked() {
+        if serving.is_blocked() {
             self.with_session(now, |session, memory, legs, on_event| {
                 session.retry(memory, legs, on_event)
             });
@@ -499,7 +589,7 @@ impl Connection {
         if !socket.memberships.is_empty() && now.at >= socket.told.after(SESSION_NEWS) {
             socket.told = now.at;
             for membership in &socket.memberships {
-                gateway.sessions().used(membership, now);
+                gateway.session_used(membership, now);
             }
         }
         None
@@ -535,6 +625,8 @@ impl Connection {
             // A Pong would come behind all that, and may not even be read; until the client has taken
             // it, the stall timer watches over its life.
             self.timers.set(Timer::Ping, now.at.after(interval));
+        } else if serving.is_relayed() {
+            self.ping_relay(now);
         } else if serving.socket.pinged {
             self.end_socket(now, Close::Idle);
         } else {
@@ -553,7 +645,12 @@ impl Connection {
             return;
         }
         serving.socket.closing = Some(close);
-        serving.session.close(close, self.legs.client_out());
+        // Others must not wait for who is not called any more.
+        serving.socket.service = Box::new(NoService);
+        match &mut serving.wire {
+            Wire::Session(session) => session.close(close, self.legs.client_out()),
+            Wire::Relay(_) => return self.end_relay(now, close),
+        }
         self.legs.let_go_of_others();
         self.timers.stop_all();
         let at = now.at.after(self.rules.limits.close_timeout);
@@ -568,6 +665,9 @@ impl Connection {
 
     /// The client has not answered our Close in time.
     pub(super) fn give_up_handshake(&mut self, now: Now) {
+        if self.is_relaying() {
+            return self.give_up_relay(now);
+        }
         let State::Serving(serving) = &self.state else {
             return;
         };

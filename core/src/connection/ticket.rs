@@ -13,6 +13,7 @@ use super::head::{RETRY_AFTER, Refusal};
 use crate::auth::json;
 use crate::auth::present::{Presented, Ways, present};
 use crate::auth::realm::Realm;
+use crate::bus::Standing;
 use crate::config::Scheme;
 use crate::gateway::{Bound, NoTicket, Proof};
 use crate::http::{Host, Origin, Reply, RequestHead, Status, Target as RequestTarget};
@@ -135,7 +136,7 @@ impl Connection {
     fn endpoint(&self, order: &Order, path: &str) -> Option<String> {
         let target = RequestTarget::parse(path, crate::http::Method::Get).ok()?;
         let path = target.canonical_path().ok()?;
-        let Found::Here(Target::Service(service)) =
+        let Found::Here(Target::Service(service) | Target::Below(service, _) | Target::Directory(service, _)) =
             self.server()?
                 .route(order.host.as_ref(), &path, self.peer.local.port())
         else {
@@ -152,8 +153,12 @@ impl Connection {
             let reply = Reply::closing(Status::InternalServerError);
             return self.answer(now, &asked, reply, Reason::Internal);
         };
-        let made = self.gateway().tickets().make(
-            self.gateway().entropy(),
+        let gateway = Arc::clone(self.gateway());
+        if gateway.bus().is_some_and(|bus| bus.standing() != Standing::Up) {
+            return self.unavailable(now, &asked);
+        }
+        let made = gateway.tickets().make(
+            gateway.names(),
             proof,
             mint.bound.clone(),
             tickets.lifetime,
@@ -173,6 +178,10 @@ impl Connection {
                 } else {
                     reply.field("Cache-Control", "no-store")
                 };
+                // A client may be faster than what Redis is told: the ticket is there before it is known.
+                if let Some(words) = gateway.ticket_words(ticket.expose(), now) {
+                    return self.await_ticket(now, asked, &words, reply);
+                }
                 (reply, Reason::Granted)
             }
             Err(NoTicket::Enough(wait)) => {

@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod ldap;
+pub mod redis;
 
 use std::fmt;
 

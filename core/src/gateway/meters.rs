@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Gateway;
+use crate::bus::Standing;
 use crate::note::{Closed, Decision};
 
 /// The content type of the text (Prometheus exposition format 0.0.4).
@@ -180,6 +181,25 @@ impl Gateway {
             ),
         ] {
             text.gauge(name, help, value);
+        }
+        if let Some(bus) = self.bus() {
+            let up = usize::from(bus.standing() == Standing::Up);
+            text.gauge("bus_up", "1 while the node shares with the others.", up);
+            for (name, help, value) in [
+                (
+                    "bus_dropped_total",
+                    "What was not told to other nodes for want of room.",
+                    bus.desk().dropped(),
+                ),
+                (
+                    "bus_unopened_total",
+                    "What came from Redis and no node has sealed.",
+                    bus.unopened(),
+                ),
+            ] {
+                text.head(name, "counter", help);
+                let _ = writeln!(text.0, "countersign_{name} {value}");
+            }
         }
         self.meters.write(&mut text);
         text.0

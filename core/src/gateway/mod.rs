@@ -2,12 +2,14 @@
 
 mod admission;
 mod meters;
+mod names;
 mod outside;
 mod proof;
 mod reload;
 mod renewals;
 mod revocations;
 mod sessions;
+mod shared;
 mod sockets;
 mod stepups;
 pub(crate) mod throttle;
@@ -23,9 +25,10 @@ use std::time::Duration;
 pub use admission::Admission;
 pub(crate) use meters::CONTENT_TYPE as METRICS_TYPE;
 pub(crate) use outside::{Asked, Errand, Outside, Waiting};
-pub(crate) use proof::{Proof, Redeemed};
+pub(crate) use proof::{Foreign, Proof, Redeemed, Redeeming};
 pub(crate) use renewals::{Order, Registration, Renewals, Renewed};
-pub(crate) use sessions::{Ended, Membership, Session, Sessions};
+pub(crate) use sessions::{Ended, Key as SessionKey, Looked, Membership, Session, Sessions};
+pub(crate) use shared::Telling;
 pub(crate) use sockets::OpenSocket;
 pub(crate) use stepups::StepUp;
 pub(crate) use tickets::{Bound, NoTicket, Place, Tickets};
@@ -35,12 +38,14 @@ use crate::auth::nonces::Nonces;
 use crate::auth::verdicts::Verdicts;
 use crate::bell::Bells;
 use crate::budget::{Memory, Slots};
+use crate::bus::Bus;
 use crate::config::{Config, ConfigErrors, ServiceKind};
 use crate::entropy::{Entropy, Seed};
 use crate::hub::Hub;
 use crate::note::Note;
 use crate::rules::{self, Rules};
-use crate::service::{Echo, Points, Service, ServiceFactory};
+use crate::service::relay::Unread;
+use crate::service::{Broadcast, Echo, Ended as NoService, Points, Service, ServiceFactory};
 use crate::time::Now;
 
 /// Descriptors that a process needs beside its connections: listeners, log, files that are read.
@@ -111,6 +116,7 @@ pub struct Gateway {
     memory: Arc<Memory>,
     sockets: Arc<sockets::Sockets>,
     sessions: Sessions,
+    bus: Option<Bus>,
     tickets: Tickets,
     throttle: throttle::Throttle,
     revocations: revocations::Revocations,
@@ -144,8 +150,14 @@ impl Gateway {
         let mut rules = rules::build(&config, &[])?;
         let warnings = std::mem::take(&mut rules.warnings);
         let limits = &rules.limits;
+        let entropy = Entropy::new(&seed);
+        let bus = rules.bus.as_ref().map(|bus| Bus::new(bus.clone(), &entropy));
+        let hub = Hub::default();
+        if let Some(bus) = &bus {
+            hub.share(bus.node(), bus.desk());
+        }
         Ok(Arc::new(Self {
-            entropy: Entropy::new(&seed),
+            entropy,
             services: RwLock::default(),
             admissions: admission::Admissions::default(),
             connections_that_fit: AtomicUsize::new(usize::MAX),
@@ -155,7 +167,8 @@ impl Gateway {
             slots: Slots::new(capacity.cores.saturating_sub(1), limits.job_bytes),
             memory: Memory::new(limits.message_memory),
             sockets: Arc::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(bus.is_some()),
+            bus,
             tickets: Tickets::default(),
             throttle: throttle::Throttle::default(),
             revocations: revocations::Revocations::default(),
@@ -166,7 +179,7 @@ impl Gateway {
             outside: Arc::default(),
             unproxied: AtomicU64::new(0),
             step_ups: stepups::StepUps::default(),
-            hub: Hub::default(),
+            hub,
             draining: AtomicBool::new(false),
             reload: Mutex::new(reload::Reload::new(config, warnings)),
             rules: RwLock::new(Arc::new(rules)),
@@ -183,6 +196,12 @@ impl Gateway {
     ) {
         let mut services = self.services.write().unwrap_or_else(PoisonError::into_inner);
         services.insert(service.to_owned(), Arc::new(factory));
+    }
+
+    /// Says whether an embedder serves `service` by itself.
+    pub(crate) fn is_replaced(&self, service: &str) -> bool {
+        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
+        services.contains_key(service)
     }
 
     /// Returns the addresses to listen on, in the order of the configuration.
@@ -205,8 +224,13 @@ impl Gateway {
     /// more, or if what is left is little. To be called once, before the first accept, with the soft
     /// limit after it was raised.
     pub fn fit_descriptors(&self, descriptors: u64) -> Option<Note> {
-        let each = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
         let rules = self.rules();
+        let own = u64::try_from(self.capacity.descriptors_per_connection.max(1)).unwrap_or(u64::MAX);
+        // A relayed connection has its upstream's stream too, and a file that is being sent is one more.
+        let with_files = rules.servers.iter().any(|server| server.has_files());
+        let each = own
+            .saturating_mul(if rules.has_proxies() { 2 } else { 1 })
+            .saturating_add(u64::from(with_files));
         let questions = u64::try_from(rules.questions).unwrap_or(u64::MAX);
         let beside = DESCRIPTORS_BESIDE.saturating_add(questions);
         let fit = descriptors.saturating_sub(beside) / each;
@@ -358,6 +382,15 @@ impl Gateway {
         match (factory, rules.kind) {
             (Some(factory), _) => factory(grant),
             (None, ServiceKind::Echo) => Box::new(Echo),
+            // A proxy is relayed, never served.
+            (None, ServiceKind::Proxy) => Box::new(Unread),
+            (None, ServiceKind::Broadcast) => {
+                let who = (admission.number(), admission.bell());
+                let member = self.hub.enter(&rules.name, who, rules.mailbox_bytes);
+                Box::new(Broadcast::new(member))
+            }
+            // No upgrade leads here: what has files alone is read.
+            (None, ServiceKind::Directory) => Box::new(NoService),
             (None, ServiceKind::Points) => {
                 let point = rules.points.get(path);
                 let reader = point.map(|name| self.hub.join(name, admission.number(), admission.bell()));

@@ -96,6 +96,10 @@ impl Files for Held<'_> {
         }
         self.files.read(path, limit)
     }
+
+    fn folder(&mut self, path: &Path) -> io::Result<PathBuf> {
+        self.files.folder(path)
+    }
 }
 
 impl Gateway {
@@ -203,6 +207,19 @@ impl Gateway {
         }
         // Parsed outside of all locks; the swap is all that a handshake can wait for.
         let mut built = rules::build(&config, &self.rules().remote_keys)?;
+        let before = self.rules().bus.as_ref().map(|bus| bus.id);
+        if built.bus.as_ref().map(|bus| bus.id) != before {
+            let place = Place {
+                line: 1,
+                column: 1,
+                path: "bus".to_owned(),
+            };
+            let message = "the bus has changed, or its secret: restart to use another one";
+            return Err(ConfigError::new(path, place, message).into());
+        }
+        if let (Some(bus), Some(settings)) = (&self.bus, &built.bus) {
+            bus.log_in_as(&settings.login);
+        }
         let warnings = std::mem::take(&mut built.warnings);
         {
             let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
@@ -217,6 +234,8 @@ impl Gateway {
             .values()
             .flat_map(|service| service.endpoints.values());
         self.hub.keep(&points.map(String::as_str).collect());
+        self.hub
+            .keep_topics(&config.services.keys().map(String::as_str).collect());
         {
             let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
             let clocks = reload.clocks;
@@ -328,6 +347,25 @@ mod tests {
         assert!(warns("{}", 100_000, FEW_CONNECTIONS - 1));
         assert!(warns(r#"{"connections": 100000}"#, 5, 99_999));
         assert!(!warns(r#"{"connections": 100000}"#, 5, 100_000));
+    }
+
+    #[test]
+    fn e15_a_file_that_is_being_sent_takes_a_descriptor_too() {
+        let mut files = MemoryFiles::new();
+        let site =
+            r#""services": {"d": {"type": "directory", "public": true, "accept": "/f", "directory": "d"},"#;
+        files.insert(PATH, config("{}").replace(r#""services": {"#, site));
+        files.insert("users", "");
+        files.insert("d/index.html", "");
+        let loaded = Config::load(Path::new(PATH), &mut files).unwrap();
+        let capacity = Capacity {
+            cores: 1,
+            connections: 100,
+            descriptors_per_connection: 1,
+        };
+        let gateway = Gateway::new(loaded, Seed::new([1; 32]), capacity).unwrap();
+        gateway.fit_descriptors(DESCRIPTORS_BESIDE + 50);
+        assert_eq!(gateway.connection_limit(&gateway.rules()), 25);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::names::Names;
 use super::proof::Proof;
 use super::sockets;
-use crate::entropy::{Entropy, Label};
+use crate::entropy::Label;
 use crate::http::Origin;
 use crate::reason::Reason;
 use crate::secret::Secret;
@@ -71,10 +72,11 @@ impl Bound {
     }
 }
 
-struct Ticket {
-    proof: Proof,
-    bound: Bound,
-    ends: Deadline,
+/// What a ticket opens, until when.
+pub(crate) struct Ticket {
+    pub(super) proof: Proof,
+    pub(super) bound: Bound,
+    pub(super) ends: Deadline,
 }
 
 /// Why no ticket was made.
@@ -118,7 +120,7 @@ impl Tickets {
     /// made at all.
     pub(crate) fn make(
         &self,
-        entropy: &Entropy,
+        names: Names<'_>,
         proof: Proof,
         bound: Bound,
         lifetime: Duration,
@@ -134,8 +136,9 @@ impl Tickets {
             let first = table.by_end.first().map_or(now.at, |(end, _)| *end);
             return Err(NoTicket::Enough(first.since(now.at)));
         }
-        let ticket = Secret::new(URL_SAFE_NO_PAD.encode(entropy.bytes::<32>(Label::Ticket)));
-        let key = key(entropy, ticket.expose().as_bytes());
+        let ticket = names.entropy.bytes::<32>(Label::Ticket);
+        let ticket = Secret::new(URL_SAFE_NO_PAD.encode(ticket));
+        let key = names.ticket(ticket.expose().as_bytes());
         let ends = Deadline::after(lifetime, now);
         table.per_identity.insert(identity, own + 1);
         table.by_end.insert((ends.at, key));
@@ -149,14 +152,15 @@ impl Tickets {
     }
 
     /// Takes every unspent ticket away whose proof `wanted` picks.
-    pub(super) fn end_all(&self, wanted: impl Fn(&Proof) -> bool) {
+    pub(super) fn end_all(&self, wanted: impl Fn(&Proof) -> bool) -> Vec<Key> {
         let mut table = self.lock();
         let picked = |(key, ticket): (&Key, &Ticket)| wanted(&ticket.proof).then_some((ticket.ends.at, *key));
         let gone: Vec<_> = table.unspent.iter().filter_map(picked).collect();
-        for turn in gone {
-            table.by_end.remove(&turn);
+        for turn in &gone {
+            table.by_end.remove(turn);
             table.forget(&turn.1);
         }
+        gone.into_iter().map(|(_, key)| key).collect()
     }
 
     /// Uses a ticket of `realm` at `place`, up: whatever comes of it, it is spent.
@@ -165,13 +169,13 @@ impl Tickets {
     /// Why it is worth nothing.
     pub(crate) fn spend(
         &self,
-        entropy: &Entropy,
+        names: Names<'_>,
         ticket: &[u8],
         realm: &str,
         place: &Place,
         now: Now,
     ) -> Result<Proof, Reason> {
-        let key = key(entropy, ticket);
+        let key = names.ticket(ticket);
         let taken = {
             let mut table = self.lock();
             let taken = table.take(&key);
@@ -180,18 +184,47 @@ impl Tickets {
             }
             taken
         };
-        let ticket = taken.ok_or(Reason::UnknownKey)?;
-        let identity = ticket.proof.grant.identity.as_ref();
+        taken.ok_or(Reason::UnknownKey)?.redeem(realm, place, now)
+    }
+
+    /// Shows the unspent ticket `key`.
+    pub(super) fn with<T>(&self, key: &Key, show: impl FnOnce(&Ticket) -> T) -> Option<T> {
+        self.lock().unspent.get(key).map(show)
+    }
+
+    /// Takes note that the ticket `key` was used, here or on another node. Returns whether it was
+    /// known to be used already.
+    pub(super) fn spent(&self, key: &Key) -> bool {
+        let mut table = self.lock();
+        let known = table.spent.contains(key);
+        drop(table.take(key));
+        known
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticket")
+    }
+}
+
+impl Ticket {
+    /// Returns what the ticket of `realm` is worth at `place`.
+    ///
+    /// # Errors
+    /// Why it is worth nothing.
+    pub(super) fn redeem(self, realm: &str, place: &Place, now: Now) -> Result<Proof, Reason> {
+        let identity = self.proof.grant.identity.as_ref();
         if identity.is_none_or(|identity| &*identity.realm != realm) {
             return Err(Reason::UnknownKey);
         }
-        if ticket.ends.is_due(now) {
+        if self.ends.is_due(now) {
             return Err(Reason::Expired);
         }
-        if !ticket.bound.fits(place) {
+        if !self.bound.fits(place) {
             return Err(Reason::WrongAudience);
         }
-        Ok(ticket.proof)
+        Ok(self.proof)
     }
 }
 
@@ -232,17 +265,17 @@ impl Table {
     }
 }
 
-fn key(entropy: &Entropy, ticket: &[u8]) -> Key {
-    entropy.tagged(Label::TicketKey, ticket)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
     use crate::auth::grant::{Authority, Grant, Identity};
-    use crate::entropy::Seed;
+    use crate::entropy::{Entropy, Seed};
+
+    fn alone(entropy: &Entropy) -> Names<'_> {
+        Names { entropy, bus: None }
+    }
 
     const LIFETIME: Duration = Duration::from_secs(30);
 
@@ -272,12 +305,14 @@ mod tests {
         let place = Place::nowhere(&"s".into());
         let make = || {
             tickets
-                .make(&entropy, proof(), bound(), LIFETIME, 1, now)
+                .make(alone(&entropy), proof(), bound(), LIFETIME, 1, now)
                 .unwrap()
         };
         let spend = |ticket: &Secret<String>| {
             let ticket = ticket.expose().as_bytes();
-            tickets.spend(&entropy, ticket, "r", &place, now).map(|_| ())
+            tickets
+                .spend(alone(&entropy), ticket, "r", &place, now)
+                .map(|_| ())
         };
         let first = make();
         assert_eq!((spend(&first), spend(&first)), (Ok(()), Err(Reason::Replayed)));
@@ -306,7 +341,7 @@ mod tests {
     fn b01_one_identity_has_sixteen_and_gets_a_place_back_with_each_that_is_spent() {
         let entropy = Entropy::new(&Seed::new([7; 32]));
         let (tickets, now) = (Tickets::default(), Now::default());
-        let make = |now| tickets.make(&entropy, proof(), bound(), LIFETIME, 1000, now);
+        let make = |now| tickets.make(alone(&entropy), proof(), bound(), LIFETIME, 1000, now);
         let first = make(now).unwrap();
         for _ in 1..TICKETS_PER_IDENTITY {
             make(now).unwrap();
@@ -317,7 +352,7 @@ mod tests {
             NoTicket::Enough(Duration::from_secs(20))
         );
         let place = Place::nowhere(&"elsewhere".into());
-        let spent = tickets.spend(&entropy, first.expose().as_bytes(), "r", &place, later);
+        let spent = tickets.spend(alone(&entropy), first.expose().as_bytes(), "r", &place, later);
         assert_eq!(spent.unwrap_err(), Reason::WrongAudience);
         assert!(make(later).is_ok() && make(later).is_err());
         assert!(make(now.after(LIFETIME)).is_ok());

@@ -57,6 +57,29 @@ fn digits(text: &mut String, count: u32, number: u32) {
     }
 }
 
+/// Reads an IMF-fixdate (RFC 9110 section 5.6.7), the form that everybody writes; of the day of the week
+/// only its length counts. `None` for everything else.
+pub fn parse_http_date(text: &str) -> Option<UnixTime> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let rest = text.get(3..)?.strip_prefix(", ")?.strip_suffix(" GMT")?;
+    let mut parts = rest.split(' ');
+    let (day, month, year, clock) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let mut clock_parts = clock.split(':');
+    let (hour, minute, second) = (clock_parts.next()?, clock_parts.next()?, clock_parts.next()?);
+    if parts.next().is_some() || clock_parts.next().is_some() || year.len() != 4 {
+        return None;
+    }
+    let two = |text: &str| text.parse::<u8>().ok().filter(|_| text.len() == 2);
+    let month = MONTHS.iter().position(|known| *known == month)?;
+    let month = time::Month::try_from(u8::try_from(month + 1).ok()?).ok()?;
+    let date = time::Date::from_calendar_date(year.parse().ok()?, month, two(day)?).ok()?;
+    let date = date.with_hms(two(hour)?, two(minute)?, two(second)?).ok()?;
+    let seconds = u64::try_from(date.assume_utc().unix_timestamp()).ok()?;
+    Some(UnixTime::from_secs(seconds))
+}
+
 /// Returns `time` in UTC with milliseconds (RFC 3339 section 5.6), for logs.
 pub fn rfc3339(time: UnixTime) -> String {
     let date = utc(time);
@@ -96,6 +119,30 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn m18_dates_are_read_as_they_are_written() {
+        for seconds in [0, 784_111_777, 1_709_164_800, 253_402_300_799] {
+            let time = UnixTime::from_secs(seconds);
+            assert_eq!(parse_http_date(&http_date(time)), Some(time));
+        }
+        for text in [
+            "",
+            "now",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Feb 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 06 Nov 1994 08:49:37 x GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Thu, 01 Jan 1960 00:00:00 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "S\u{e4}n, 06 Nov 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(parse_http_date(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn dates_as_text() {

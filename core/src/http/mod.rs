@@ -10,6 +10,7 @@ mod form;
 mod framing;
 mod head;
 mod host;
+pub(crate) mod media;
 mod origin;
 mod reply;
 mod request;

@@ -1,5 +1,7 @@
 //! The Origin of a request and the origins that a service allows (R11).
 
+use std::fmt;
+
 use super::host::{HostPattern, parse_port, split_port, uri_host};
 
 /// A text that is no origin.
@@ -55,6 +57,18 @@ impl Origin {
             }
             (Self::Null, HostPattern::Any | HostPattern::Exact(_))
             | (Self::Tuple { .. }, HostPattern::Any) => false,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Tuple { scheme, host, port } => {
+                write!(f, "{scheme}://{host}")?;
+                port.map_or(Ok(()), |port| write!(f, ":{port}"))
+            }
         }
     }
 }

@@ -62,6 +62,8 @@ enum Body {
     Own(Cow<'static, [u8]>),
     /// Bytes that others hold too.
     Shared(Bytes),
+    /// So many bytes that somebody else writes behind this answer.
+    Announced(u64),
 }
 
 impl Reply {
@@ -193,6 +195,13 @@ impl Reply {
         self
     }
 
+    /// Announces a body of `length` bytes, which whoever writes the answer sends behind it.
+    pub fn announcing(mut self, content_type: impl Into<Cow<'static, str>>, length: u64) -> Self {
+        self.content_type = content_type.into();
+        self.body = Body::Announced(length);
+        self
+    }
+
     /// Replaces the body by one that [`Reply::write`] leaves out: it is sent behind, without a copy.
     pub(crate) fn shared_content(mut self, content_type: &'static str, body: Bytes) -> Self {
         self.content_type = content_type.into();
@@ -204,7 +213,7 @@ impl Reply {
     pub(crate) const fn shared_body(&self) -> Option<&Bytes> {
         match &self.body {
             Body::Shared(body) if !self.omit_body => Some(body),
-            Body::Shared(_) | Body::Own(_) => None,
+            Body::Shared(_) | Body::Own(_) | Body::Announced(_) => None,
         }
     }
 
@@ -256,11 +265,12 @@ impl Reply {
             put(out, name, value);
         }
         let length = match &self.body {
-            Body::Own(body) => body.len(),
-            Body::Shared(body) => body.len(),
+            Body::Own(body) => body.len() as u64,
+            Body::Shared(body) => body.len() as u64,
+            Body::Announced(length) => *length,
         };
         if has_content(self.status) {
-            if length > 0 {
+            if length > 0 || matches!(self.body, Body::Announced(_)) {
                 put(out, "Content-Type", self.content_type.as_bytes());
             }
             put(out, "Content-Length", length.to_string().as_bytes());

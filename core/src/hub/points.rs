@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::outbox::{Outbox, Write};
 use crate::bell::Bell;
+use crate::bus::Stamp;
+use crate::time::UnixTime;
 
 /// The most memory that the last values of all data points may take together, in bytes. Values are
 /// numbers and short texts: this is a million of them.
@@ -26,9 +29,12 @@ pub(crate) struct Full;
 
 /// A data point.
 pub(super) struct Point {
+    name: Arc<str>,
     inner: Mutex<Inner>,
     /// The bytes of the last values of all points.
     held: Arc<AtomicUsize>,
+    /// What other nodes are to be told.
+    outbox: Arc<Outbox>,
 }
 
 #[derive(Default)]
@@ -40,6 +46,8 @@ struct Inner {
     /// Bytes of `recent` without the newest.
     recent_bytes: usize,
     readers: BTreeMap<u64, Arc<Bell>>,
+    /// When the last state was written, where nodes share it.
+    stamp: Option<Stamp>,
 }
 
 /// Shows how much there is, never what: a value may be for some eyes only.
@@ -50,10 +58,12 @@ impl fmt::Debug for Point {
 }
 
 impl Point {
-    pub(super) fn new(held: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(name: &Arc<str>, held: &Arc<AtomicUsize>, outbox: &Arc<Outbox>) -> Self {
         Self {
+            name: Arc::clone(name),
             inner: Mutex::default(),
             held: Arc::clone(held),
+            outbox: Arc::clone(outbox),
         }
     }
 
@@ -65,9 +75,58 @@ impl Point {
         self.lock().recent.back().cloned()
     }
 
-    /// Stores a state, and returns whom to tell.
-    fn store(&self, state: Bytes, writer: u64) -> Result<Vec<Arc<Bell>>, Full> {
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        self.lock().stamp
+    }
+
+    /// Returns the last write, for other nodes.
+    pub(super) fn last(&self) -> Option<Write> {
+        let inner = self.lock();
+        Some(Write {
+            point: Arc::clone(&self.name),
+            state: inner.recent.back().cloned()?,
+            stamp: inner.stamp?,
+        })
+    }
+
+    /// Stores what another node has written, if it is newer, and rings all readers.
+    pub(super) fn take_in(&self, state: Bytes, stamp: Stamp) {
+        let stored = {
+            let mut inner = self.lock();
+            if inner.stamp.is_some_and(|known| known >= stamp) {
+                return;
+            }
+            let stored = self.store(&mut inner, state, None);
+            if stored.is_ok() {
+                inner.stamp = Some(stamp);
+            }
+            stored
+        };
+        // Without memory for it, it is as if it had not been told.
+        for bell in stored.unwrap_or_default() {
+            bell.ring();
+        }
+    }
+
+    /// Stores what a connection has written, has other nodes told, and returns whom to ring.
+    fn write(&self, state: Bytes, writer: u64, time: UnixTime) -> Result<Vec<Arc<Bell>>, Full> {
         let mut inner = self.lock();
+        let bells = self.store(&mut inner, state.clone(), Some(writer))?;
+        if let Some(node) = self.outbox.node() {
+            let stamp = Stamp::new(inner.stamp, node, time);
+            inner.stamp = Some(stamp);
+            // With the lock held: writes are told in their order.
+            self.outbox.put(Write {
+                point: Arc::clone(&self.name),
+                state,
+                stamp,
+            });
+        }
+        Ok(bells)
+    }
+
+    /// Stores a state, and returns whom to tell.
+    fn store(&self, inner: &mut Inner, state: Bytes, writer: Option<u64>) -> Result<Vec<Arc<Bell>>, Full> {
         let before = inner.recent.back().map_or(0, Bytes::len);
         let fits = |held: usize| {
             let sum = held.saturating_sub(before).checked_add(state.len())?;
@@ -83,7 +142,10 @@ impl Point {
             inner.recent_bytes = inner.recent_bytes.saturating_sub(gone);
         }
         inner.writes += 1;
-        let others = inner.readers.iter().filter(|(number, _)| **number != writer);
+        let others = inner
+            .readers
+            .iter()
+            .filter(|(number, _)| Some(**number) != writer);
         Ok(others.map(|(_, bell)| Arc::clone(bell)).collect())
     }
 }
@@ -161,12 +223,12 @@ impl Reader {
         self.late = true;
     }
 
-    /// Makes `state` the point's last one, and rings all other readers.
+    /// Makes `state`, written at `time`, the point's last one, and rings all other readers.
     ///
     /// # Errors
     /// There is no memory for it; nothing has changed.
-    pub(crate) fn write(&self, state: Bytes) -> Result<(), Full> {
-        let bells = self.point.store(state, self.number)?;
+    pub(crate) fn write(&self, state: Bytes, time: UnixTime) -> Result<(), Full> {
+        let bells = self.point.write(state, self.number, time)?;
         for bell in bells {
             bell.ring();
         }
@@ -188,7 +250,7 @@ mod tests {
 
     fn point() -> (Arc<Point>, Arc<AtomicUsize>) {
         let held = Arc::default();
-        (Arc::new(Point::new(&held)), held)
+        (Arc::new(Point::new(&"p".into(), &held, &Arc::default())), held)
     }
 
     fn reader(point: &Arc<Point>, number: u64) -> Reader {
@@ -204,13 +266,13 @@ mod tests {
         let (point, _) = point();
         let writer = reader(&point, 1);
         assert!(!writer.is_written());
-        writer.write(text(1)).unwrap();
-        writer.write(text(2)).unwrap();
+        writer.write(text(1), UnixTime::default()).unwrap();
+        writer.write(text(2), UnixTime::default()).unwrap();
         let mut reader = reader(&point, 2);
         assert!(reader.is_written());
         assert_eq!((reader.next(true), reader.next(true)), (Some(text(2)), None));
-        writer.write(text(3)).unwrap();
-        writer.write(text(4)).unwrap();
+        writer.write(text(3), UnixTime::default()).unwrap();
+        writer.write(text(4), UnixTime::default()).unwrap();
         assert_eq!(
             (reader.next(true), reader.next(true)),
             (Some(text(3)), Some(text(4)))
@@ -223,14 +285,14 @@ mod tests {
         let (point, _) = point();
         let (writer, mut reader) = (reader(&point, 1), reader(&point, 2));
         for number in 0..3 {
-            writer.write(text(number)).unwrap();
+            writer.write(text(number), UnixTime::default()).unwrap();
             assert_eq!(reader.next(false), None);
         }
         assert_eq!((reader.next(true), reader.next(true)), (Some(text(2)), None));
         // Nothing was missed while nothing was new.
         assert_eq!(reader.next(false), None);
-        writer.write(text(3)).unwrap();
-        writer.write(text(4)).unwrap();
+        writer.write(text(3), UnixTime::default()).unwrap();
+        writer.write(text(4), UnixTime::default()).unwrap();
         assert_eq!(
             (reader.next(true), reader.next(true)),
             (Some(text(3)), Some(text(4)))
@@ -243,7 +305,7 @@ mod tests {
         let (writer, mut reader) = (reader(&point, 1), reader(&point, 2));
         for (written, expected) in [(1..2, 1), (2..5, 4)] {
             for number in written {
-                writer.write(text(number)).unwrap();
+                writer.write(text(number), UnixTime::default()).unwrap();
             }
             for _ in 0..2 {
                 assert!(reader.next(true).is_some());
@@ -262,17 +324,21 @@ mod tests {
         let writer = reader(&point, 1);
         let mut late = reader(&point, 2);
         for number in 0..=RECENT_WRITES {
-            writer.write(text(number)).unwrap();
+            writer.write(text(number), UnixTime::default()).unwrap();
         }
         let mut in_time = reader(&point, 3);
         in_time.seen = 0;
         assert_eq!(in_time.next(true), Some(text(0)));
-        writer.write(text(RECENT_WRITES + 1)).unwrap();
+        writer
+            .write(text(RECENT_WRITES + 1), UnixTime::default())
+            .unwrap();
         assert_eq!(late.next(true), Some(text(1)));
         assert_eq!(point.lock().recent.len(), RECENT_WRITES + 1);
         for length in [RECENT_BYTES, RECENT_BYTES + 1] {
-            writer.write(Bytes::from(vec![b'1'; length])).unwrap();
-            writer.write(text(0)).unwrap();
+            writer
+                .write(Bytes::from(vec![b'1'; length]), UnixTime::default())
+                .unwrap();
+            writer.write(text(0), UnixTime::default()).unwrap();
             let inner = point.lock();
             let expected = if length > RECENT_BYTES { 1 } else { 2 };
             assert_eq!(inner.recent.len(), expected, "{length}");
@@ -282,16 +348,23 @@ mod tests {
     #[test]
     fn all_values_share_one_memory_and_give_it_back() {
         let held = Arc::default();
-        let (one, two) = (Arc::new(Point::new(&held)), Arc::new(Point::new(&held)));
+        let (one, two) = (
+            Arc::new(Point::new(&"p".into(), &held, &Arc::default())),
+            Arc::new(Point::new(&"p".into(), &held, &Arc::default())),
+        );
         let (first, second) = (reader(&one, 1), reader(&two, 1));
-        first.write(Bytes::from(vec![b'1'; VALUES_BYTES - 1])).unwrap();
-        second.write(text(1)).unwrap();
-        assert_eq!(second.write(text(10)), Err(Full));
+        first
+            .write(Bytes::from(vec![b'1'; VALUES_BYTES - 1]), UnixTime::default())
+            .unwrap();
+        second.write(text(1), UnixTime::default()).unwrap();
+        assert_eq!(second.write(text(10), UnixTime::default()), Err(Full));
         assert_eq!(second.point.state(), Some(text(1)));
         // A value takes the place of the one before.
-        first.write(Bytes::from(vec![b'2'; VALUES_BYTES - 1])).unwrap();
+        first
+            .write(Bytes::from(vec![b'2'; VALUES_BYTES - 1]), UnixTime::default())
+            .unwrap();
         drop((first, one));
-        second.write(text(10)).unwrap();
+        second.write(text(10), UnixTime::default()).unwrap();
         assert_eq!(held.load(Ordering::Relaxed), 2);
         drop((second, two));
         assert_eq!(held.load(Ordering::Relaxed), 0);
@@ -315,7 +388,7 @@ mod tests {
             (Reader::new(Arc::clone(&point), number, &bell), rung)
         };
         let ((writer, own), (_one, first), (_two, second)) = (join(1), join(2), join(3));
-        writer.write(text(1)).unwrap();
+        writer.write(text(1), UnixTime::default()).unwrap();
         let rung = [own, first, second].map(|rung| rung.0.load(Ordering::Relaxed));
         assert_eq!(rung, [0, 1, 1]);
     }
@@ -324,8 +397,8 @@ mod tests {
     fn a_reader_that_left_is_not_rung() {
         let (point, _) = point();
         let reader = reader(&point, 1);
-        assert_eq!(point.store(text(1), 2).unwrap().len(), 1);
-        assert_eq!(point.store(text(1), 1).unwrap().len(), 0);
+        assert_eq!(point.write(text(1), 2, UnixTime::default()).unwrap().len(), 1);
+        assert_eq!(point.write(text(1), 1, UnixTime::default()).unwrap().len(), 0);
         drop(reader);
         assert!(point.lock().readers.is_empty());
     }

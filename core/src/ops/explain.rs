@@ -80,6 +80,7 @@ pub fn explain(
         unix: question.at.unwrap_or(now.unix),
         ..now
     };
+    gateway.on_its_own();
     let admission = gateway
         .admit(listener.server, remote, now)
         .ok_or(Unexplained::Unanswered)?;

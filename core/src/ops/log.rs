@@ -117,6 +117,7 @@ impl LogQueue {
             | Note::Panicked
             | Note::Draining
             | Note::Revocation(_)
+            | Note::Bus { .. }
             | Note::Warning { .. } => HARD_QUEUE_BYTES,
         };
         let mut waiting = self.lock();
@@ -170,6 +171,8 @@ const fn name_and_level(note: &Note) -> (&'static str, Level) {
         Note::Draining => ("draining", Level::Info),
         // Shown at every usual level: the operator keeps it.
         Note::Revocation(_) => ("revocation", Level::Warn),
+        // One in many lines, and what is shared depends on it: shown at every usual level.
+        Note::Bus { .. } => ("bus", Level::Warn),
         Note::Warning { .. } => ("warning", Level::Warn),
     }
 }
@@ -199,6 +202,7 @@ fn write_note(out: &mut Vec<u8>, format: Format, note: &Note, now: Now) {
             | Note::Panicked
             | Note::Draining
             | Note::Revocation(_)
+            | Note::Bus { .. }
             | Note::Warning { .. },
             _,
         ) => {
@@ -241,6 +245,7 @@ fn write_members(line: &mut Line<'_>, note: &Note) {
             }
             line.string("until", &rfc3339(revocation.until));
         }
+        Note::Bus { up } => line.string("state", if *up { "up" } else { "down" }),
         Note::Warning { message } => line.message("message", message),
         // The first two have lines of their own; the others have no members.
         Note::ConfigRefused(_) | Note::Reloaded | Note::Panicked | Note::Draining => {}

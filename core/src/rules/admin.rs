@@ -66,7 +66,7 @@ impl AdminToken {
 impl Builder<'_> {
     /// Builds the server of the admin listener.
     pub(super) fn admin(&mut self, admin: &config::Admin) -> Option<Server> {
-        if admin.revocations.is_none() {
+        if admin.revocations.is_none() && self.config.bus.is_none() {
             self.warnings.push(
                 "admin: what is posted to /revoke is forgotten at a restart: name a file in \
                  \"revocations\", and copy the revocation lines of the log into it"
@@ -97,6 +97,7 @@ impl Builder<'_> {
             hsts: None,
             balancers: Vec::new(),
             routes: AdminPath::ALL.into_iter().map(route).collect::<BTreeMap<_, _>>(),
+            below: Vec::new(),
             admin: Some(token),
         })
     }

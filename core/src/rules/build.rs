@@ -21,7 +21,7 @@ use crate::authz::acl::Acl;
 use crate::config;
 use crate::config::{
     Access, ClaimsMode, Config, ConfigError, ConfigErrors, DigestAlgorithm, Ephemeral, FileRef, Jwt,
-    ModuleKind, Users, Verification,
+    ModuleKind, ServiceKind, Users, Verification,
 };
 use crate::http::{HostPattern, OriginPattern, Status};
 use crate::tls;
@@ -62,6 +62,7 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
     let admin = config.admin.as_ref();
     servers.extend(admin.and_then(|admin| builder.admin(admin)));
     let revocations = builder.listed(admin.and_then(|admin| admin.revocations.as_ref()));
+    let bus = config.bus.as_ref().and_then(|bus| builder.bus(bus));
     let Builder {
         errors,
         warnings,
@@ -78,6 +79,13 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
             throttle: config.throttle.clone(),
             drain_grace: config.drain_grace,
             revocations: Arc::new(revocations),
+            bus,
+            points: config
+                .services
+                .values()
+                .flat_map(|service| service.endpoints.values())
+                .map(|name| name.as_str().into())
+                .collect(),
             realms: config.realms.keys().cloned().collect(),
             questions: questions + remote_keys.len(),
             remote_keys,
@@ -308,6 +316,8 @@ impl<'c> Builder<'c> {
                 .iter()
                 .map(|(path, name)| (path.clone(), name.as_str().into()))
                 .collect(),
+            mailbox_bytes: service.mailbox_bytes,
+            directory: service.directory.as_ref().map(|folder| folder.path.clone()),
             realm: realms.next(),
             further: realms.collect(),
             step_up_lifetime: service.step_up_lifetime,
@@ -331,6 +341,7 @@ impl<'c> Builder<'c> {
             require_subprotocol: service.require_subprotocol,
             idle_timeout: service.idle_timeout,
             ping_interval: service.ping_interval,
+            proxy: self.proxy(service),
         }
     }
 
@@ -346,19 +357,42 @@ impl<'c> Builder<'c> {
                 .ok()
         });
         let mut routes: BTreeMap<String, Vec<Route>> = BTreeMap::new();
+        let mut below: BTreeMap<String, Vec<Route>> = BTreeMap::new();
         for name in &server.services {
             let (Some(service), Some(built)) = (self.config.services.get(name), services.get(name.as_str()))
             else {
                 continue;
             };
             for accept in &service.accept {
-                routes.entry(accept.path.clone()).or_default().push(Route {
+                let (routes, path, to) = match (service.kind, accept.prefix()) {
+                    (ServiceKind::Directory, _) => {
+                        let at = accept.path.len();
+                        (
+                            &mut below,
+                            accept.path.as_str(),
+                            Target::Directory(Arc::clone(built), at),
+                        )
+                    }
+                    (ServiceKind::Proxy, Some(prefix)) => {
+                        let segments = prefix.matches('/').count();
+                        (&mut below, prefix, Target::Below(Arc::clone(built), segments))
+                    }
+                    (
+                        ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Points | ServiceKind::Proxy,
+                        _,
+                    ) => (
+                        &mut routes,
+                        accept.path.as_str(),
+                        Target::Service(Arc::clone(built)),
+                    ),
+                };
+                routes.entry(path.to_owned()).or_default().push(Route {
                     host: accept
                         .host
                         .as_deref()
                         .and_then(|host| HostPattern::parse(host).ok()),
                     port: accept.port,
-                    to: Target::Service(Arc::clone(built)),
+                    to,
                 });
             }
         }
@@ -376,6 +410,8 @@ impl<'c> Builder<'c> {
                 to: Target::Page(*page),
             });
         }
+        let mut below: Vec<_> = below.into_iter().collect();
+        below.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         Server {
             id: server.id.as_str().into(),
             listen: server.listen.clone(),
@@ -394,6 +430,7 @@ impl<'c> Builder<'c> {
             hsts: server.hsts,
             balancers: server.proxy_protocol.clone(),
             routes,
+            below,
             admin: None,
         }
     }

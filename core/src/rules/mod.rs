@@ -3,12 +3,15 @@
 
 mod admin;
 mod build;
+mod bus;
+mod proxy;
 mod realm_path;
 mod remote;
 mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use rustls::ServerConfig;
 
 pub(crate) use admin::{ADMIN, AdminPath, AdminToken};
 pub(crate) use build::build;
+pub(crate) use proxy::{KeptBack, Proxy};
 pub(crate) use realm_path::{PathKind, RealmPath};
 pub(crate) use route::Found;
 
@@ -39,10 +43,14 @@ pub(crate) struct Rules {
     pub(crate) drain_grace: Duration,
     /// Who the file of revocations names.
     pub(crate) revocations: Arc<Listed>,
+    /// What all nodes share, if there is more than one.
+    pub(crate) bus: Option<crate::bus::Settings>,
     /// The names of all realms.
     realms: BTreeSet<String>,
     /// How many verifiers elsewhere may be asked at once; each question takes a descriptor.
     pub(crate) questions: usize,
+    /// The names of all data points.
+    pub(crate) points: BTreeSet<Arc<str>>,
     /// The key sets that are fetched from their issuers.
     pub(crate) remote_keys: Vec<Arc<RemoteKeys>>,
     /// What was left out while the rules were built, for the log.
@@ -63,6 +71,8 @@ pub(crate) struct Server {
     pub(crate) balancers: Vec<Network>,
     /// What is served, by canonical path.
     pub(crate) routes: BTreeMap<String, Vec<Route>>,
+    /// What is served below a path too, the longest one first.
+    pub(crate) below: Vec<(String, Vec<Route>)>,
     /// What changes need at the admin listener; `None` for every other server.
     pub(crate) admin: Option<AdminToken>,
 }
@@ -81,6 +91,10 @@ pub(crate) struct Route {
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Service(Arc<Service>),
+    /// A service that has everything below this many segments of the path.
+    Below(Arc<Service>, usize),
+    /// A service of files, reached at so many first bytes of the path.
+    Directory(Arc<Service>, usize),
     Page(Page),
     /// A path that a realm answers itself.
     Realm(RealmPath),
@@ -95,6 +109,10 @@ pub(crate) struct Service {
     pub(crate) kind: ServiceKind,
     /// The data points of a points service, by canonical path.
     pub(crate) points: BTreeMap<String, Arc<str>>,
+    /// The most that waits for one member of a broadcast, in bytes.
+    pub(crate) mailbox_bytes: usize,
+    /// The folder of a directory.
+    pub(crate) directory: Option<PathBuf>,
     /// Who judges credentials; `None` for a public service.
     pub(crate) realm: Option<Arc<Realm>>,
     /// The realms of further factors, in order.
@@ -113,9 +131,25 @@ pub(crate) struct Service {
     pub(crate) require_subprotocol: bool,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) ping_interval: Duration,
+    /// What a proxy relays to.
+    pub(crate) proxy: Option<Arc<Proxy>>,
 }
 
 impl Rules {
+    /// Says whether some path leads to a proxy.
+    pub(crate) fn has_proxies(&self) -> bool {
+        let proxied = |route: &Route| match &route.to {
+            Target::Service(service) | Target::Below(service, _) => service.kind == ServiceKind::Proxy,
+            Target::Directory(..) | Target::Page(_) | Target::Realm(_) | Target::Admin(_) => false,
+        };
+        let servers = self.servers.iter();
+        let routes = servers.flat_map(|server| {
+            let below = server.below.iter().map(|(_, routes)| routes);
+            server.routes.values().chain(below)
+        });
+        routes.flatten().any(proxied)
+    }
+
     /// Says whether there is a realm of this name.
     pub(crate) fn has_realm(&self, name: &str) -> bool {
         self.realms.contains(name)
@@ -123,10 +157,14 @@ impl Rules {
 
     /// Returns the service of this name on the server with the index `server`, if it is served there.
     pub(crate) fn service(&self, server: usize, name: &str) -> Option<&Arc<Service>> {
-        let routes = self.servers.get(server)?.routes.values().flatten();
+        let server = self.servers.get(server)?;
+        let below = server.below.iter().flat_map(|(_, routes)| routes);
+        let routes = server.routes.values().flatten().chain(below);
         routes
             .filter_map(|route| match &route.to {
-                Target::Service(service) => Some(service),
+                Target::Service(service) | Target::Below(service, _) | Target::Directory(service, _) => {
+                    Some(service)
+                }
                 Target::Page(_) | Target::Realm(_) | Target::Admin(_) => None,
             })
             .find(|service| &*service.name == name)
@@ -134,6 +172,12 @@ impl Rules {
 }
 
 impl Server {
+    /// Says whether it serves files.
+    pub(crate) fn has_files(&self) -> bool {
+        let mut routes = self.below.iter().flat_map(|(_, routes)| routes);
+        routes.any(|route| matches!(route.to, Target::Directory(..)))
+    }
+
     /// Returns the port that a Host or Origin without one means here.
     const fn default_port(&self) -> u16 {
         if self.tls.is_some() { 443 } else { 80 }

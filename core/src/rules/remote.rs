@@ -77,7 +77,7 @@ impl<'c> Builder<'c> {
     }
 
     /// Returns how to reach `endpoint`, and the certificates that it is trusted by.
-    fn callee(&mut self, endpoint: &Endpoint) -> Option<(Callee, &'c [u8])> {
+    pub(super) fn callee(&mut self, endpoint: &Endpoint) -> Option<(Callee, &'c [u8])> {
         let (tls, trusted) = if endpoint.tls {
             let (config, trusted) = self.trust(endpoint.ca_file.as_ref(), &endpoint.place)?;
             let Ok(name) = ServerName::try_from(endpoint.host.clone()) else {
@@ -131,7 +131,11 @@ impl<'c> Builder<'c> {
 
     /// Returns the settings of a TLS client that trusts the certificates of `ca_file`, or what the
     /// system trusts. `place` is where faults of the system's are told.
-    fn trust(&mut self, ca_file: Option<&FileRef>, place: &Place) -> Option<(Arc<ClientConfig>, &'c [u8])> {
+    pub(super) fn trust(
+        &mut self,
+        ca_file: Option<&FileRef>,
+        place: &Place,
+    ) -> Option<(Arc<ClientConfig>, &'c [u8])> {
         let path = match ca_file {
             Some(file) => &file.path,
             None => self.config.system_roots.as_ref()?,

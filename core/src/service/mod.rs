@@ -1,23 +1,30 @@
 //! What stands behind the door: a service is one file behind [`Service`].
 
+mod broadcast;
 mod echo;
 mod points;
+pub mod relay;
+mod tunnel;
 
 use std::fmt;
 
+use bytes::Bytes;
+
+pub(crate) use broadcast::Broadcast;
 pub(crate) use echo::Echo;
 pub(crate) use points::{Points, UNWRITTEN, claimed};
+pub(crate) use tunnel::Tunnel;
 
 use crate::auth::grant::Grant;
 pub use crate::leg::LegEvent;
 use crate::leg::{ClientTls, Destination, Leg};
 use crate::legs::Legs;
 use crate::rules;
-use crate::time::Now;
-use crate::ws::{self, Close, Message};
+use crate::time::{Moment, Now};
+use crate::ws::{self, Close, Encoded, Message};
 
-/// What serves one open WebSocket. It is made after the grant, lives as long as the socket, and is
-/// dropped with it, whatever ends it. `Sync`, so that a runtime that moves its tasks between threads
+/// What serves one open WebSocket. It is made after the grant, lives until the socket ends, and is
+/// dropped then, whatever ends it. `Sync`, so that a runtime that moves its tasks between threads
 /// can hold a [`Wait`](crate::connection::Wait) while it waits.
 pub trait Service: Send + Sync {
     /// The socket is open.
@@ -35,10 +42,31 @@ pub trait Service: Send + Sync {
         let _ = context;
     }
 
+    /// Says whether the service can take another message. While it cannot, the client is not read; what
+    /// was read already still arrives. Asked at every step: whoever changes the answer rings the bell.
+    fn takes_messages(&self) -> bool {
+        true
+    }
+
+    /// Returns when the service is to be called at the latest, whatever happens. It has to be later, or
+    /// none, once it was.
+    fn deadline(&self) -> Option<Moment> {
+        None
+    }
+
     /// Something happened on a leg that the service has dialed.
     fn leg(&mut self, context: &mut Context<'_>, leg: Leg, event: LegEvent<'_>) {
         let _ = (context, leg, event);
     }
+}
+
+/// Stands where the service of a socket was that is being closed: nothing is served any more, and what
+/// the service held is given back before the closing handshake is over.
+#[derive(Debug)]
+pub(crate) struct Ended;
+
+impl Service for Ended {
+    fn message(&mut self, _context: &mut Context<'_>, _message: Message) {}
 }
 
 /// Makes the service of one socket; called once per grant.
@@ -86,6 +114,13 @@ impl Context<'_> {
         self.sent.messages += 1;
         self.sent.bytes += message.payload().len() as u64;
         ws::send(message, self.legs.client_out());
+    }
+
+    /// Sends a message that was encoded already, for others too.
+    pub(crate) fn send_encoded(&mut self, message: &Encoded) {
+        self.sent.messages += 1;
+        self.sent.bytes += message.payload_len() as u64;
+        self.legs.client_out().push(Bytes::clone(message.frame()));
     }
 
     /// Returns how many bytes wait for the client to take them.

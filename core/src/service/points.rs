@@ -87,7 +87,7 @@ impl Points {
         };
         let state = state(text, self.value_limit, context.now().unix)?;
         let reader = self.reader.as_ref().ok_or(Close::Internal)?;
-        reader.write(state).map_err(|_| Close::TooBig)
+        reader.write(state, context.now().unix).map_err(|_| Close::TooBig)
     }
 }
 

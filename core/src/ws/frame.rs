@@ -4,6 +4,9 @@
 /// The longest header: 2 bytes, 8 of extended length, 4 of mask.
 const HEADER_MAX: usize = 14;
 
+/// The longest header of a server, which masks nothing.
+pub(super) const SERVER_HEADER_MAX: usize = HEADER_MAX - 4;
+
 /// The longest payload of a control frame, in bytes (RFC 6455 section 5.5).
 const CONTROL_MAX: u64 = 125;
 
@@ -204,12 +207,13 @@ impl Header {
     }
 }
 
-/// Which kind of payload a data frame carries.
+/// Which kind of frame the server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
     Text,
     Binary,
     Ping,
+    Close,
 }
 
 /// Writes the header of a whole, unmasked frame with `length` bytes of payload.
@@ -218,6 +222,7 @@ pub(crate) fn write_header(out: &mut Vec<u8>, opcode: Opcode, length: usize) {
         Opcode::Text => 0x81,
         Opcode::Binary => 0x82,
         Opcode::Ping => 0x89,
+        Opcode::Close => 0x88,
     });
     if let Ok(short) = u8::try_from(length)
         && short < 126

@@ -408,14 +408,69 @@ impl Session {
     }
 }
 
+/// A whole message as the bytes of one frame, shared by all who send it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Encoded {
+    frame: Bytes,
+    payload: usize,
+}
+
+/// Shows the length alone: a payload may be anybody's secret.
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Encoded({} bytes)", self.frame.len())
+    }
+}
+
+impl Encoded {
+    pub(crate) fn new(message: &Message) -> Self {
+        let payload = message.payload();
+        let mut frame = Vec::with_capacity(frame::SERVER_HEADER_MAX + payload.len());
+        frame::write_header(&mut frame, opcode(message), payload.len());
+        frame.extend_from_slice(payload);
+        Self {
+            frame: Bytes::from(frame),
+            payload: payload.len(),
+        }
+    }
+
+    pub(crate) const fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// Returns the length of the frame, header included, in bytes.
+    pub(crate) const fn len(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// Returns the length of the message, in bytes.
+    pub(crate) const fn payload_len(&self) -> usize {
+        self.payload
+    }
+}
+
+const fn opcode(message: &Message) -> Opcode {
+    match message {
+        Message::Text(_) => Opcode::Text,
+        Message::Binary(_) => Opcode::Binary,
+    }
+}
+
 /// Appends a whole message as one frame.
 pub(crate) fn send(message: &Message, out: &mut Outgoing) {
-    let (opcode, payload) = match message {
-        Message::Text(payload) => (Opcode::Text, payload),
-        Message::Binary(payload) => (Opcode::Binary, payload),
-    };
-    out.append(|bytes| frame::write_header(bytes, opcode, payload.len()));
+    let payload = message.payload();
+    out.append(|bytes| frame::write_header(bytes, opcode(message), payload.len()));
     out.push(Bytes::clone(payload));
+}
+
+/// Appends a Close that no [`Session`] knows of.
+pub(crate) fn close(close: Close, out: &mut Outgoing) {
+    let reason = close.reason().as_bytes();
+    out.append(|bytes| {
+        frame::write_header(bytes, Opcode::Close, 2 + reason.len());
+        bytes.extend_from_slice(&close.code().to_be_bytes());
+        bytes.extend_from_slice(reason);
+    });
 }
 
 /// Appends an empty Ping.

@@ -66,6 +66,38 @@ impl Frame {
         bytes
     }
 
+    /// Reads a client's frame from the start of `bytes`; `None` if it is not complete. Returns how many
+    /// bytes it took, too.
+    ///
+    /// # Panics
+    /// If the frame is not masked.
+    pub fn read_masked(bytes: &[u8]) -> Option<(Self, usize)> {
+        let (&first, &second) = (bytes.first()?, bytes.get(1)?);
+        assert_eq!(second & 0x80, 0x80, "a client's frame is not masked");
+        let (length, start) = match second & 0x7F {
+            126 => (
+                u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+                4,
+            ),
+            127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?), 10),
+            short => (u64::from(short), 2),
+        };
+        let end = start + 4 + usize::try_from(length).ok()?;
+        let (mask, payload) = bytes.get(start..end)?.split_at(4);
+        let payload = payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask);
+        Some((
+            Self {
+                last: first & 0x80 != 0,
+                opcode: first & 0x0F,
+                payload: payload.collect(),
+            },
+            end,
+        ))
+    }
+
     /// Reads a server's frame from the start of `bytes`; `None` if it is not complete. Returns how
     /// many bytes it took, too.
     ///

@@ -2,6 +2,8 @@
 
 pub mod directory;
 pub mod idp;
+pub mod redis;
+pub mod upstream;
 
 use std::fmt;
 use std::sync::Arc;

@@ -96,12 +96,21 @@ fn with_token_for_good(line: &[u8], token: &str) -> Vec<u8> {
     let put = |item| match item {
         // To take a bare CR away would make a request of what is none.
         item if <[u8]>::contains(item, &b'\r') => item,
-        item if item.trim_ascii() == b"good" => token.as_bytes(),
-        item if item.trim_ascii() == b"m.good" => single.as_bytes(),
+        item if without_spaces(item) == b"good" => token.as_bytes(),
+        item if without_spaces(item) == b"m.good" => single.as_bytes(),
         item => item,
     };
     let items = line.split(|byte| *byte == b',').map(put);
     items.collect::<Vec<_>>().join(&b","[..])
+}
+
+/// Takes away what may stand around an item (RFC 9110 section 5.6.3): another control byte makes a
+/// request of none.
+fn without_spaces(item: &[u8]) -> &[u8] {
+    let inner = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    let start = item.iter().position(inner).unwrap_or(item.len());
+    let end = item.iter().rposition(inner).map_or(start, |last| last + 1);
+    &item[start..end]
 }
 
 /// The value of Sec-WebSocket-Protocol behind a byte that says whether tokens are taken leniently.

@@ -15,6 +15,8 @@ pub enum FarEnd {
     Echo,
     /// Sends these bytes and then its end of stream, whatever it gets.
     Bytes(Vec<u8>),
+    /// A file that was announced as longer or shorter than it turns out to be.
+    Announced(Vec<u8>, u64),
     /// Answers as this fake does.
     Fake(Fake),
 }

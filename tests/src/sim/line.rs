@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use countersign_core::leg::Leg;
+use countersign_core::leg::{Leg, Opened};
 use countersign_core::time::Moment;
 
-use super::Speaks;
 use super::far::FarEnd;
+use super::{START, Speaks};
 use crate::fake::Talker;
 use crate::watched::Watched;
 
@@ -74,9 +74,27 @@ impl Stream {
             taking: false,
             talker: match &far {
                 Some(FarEnd::Fake(fake)) => Some(fake.talker()),
-                Some(FarEnd::Dead(_) | FarEnd::Silent | FarEnd::Echo | FarEnd::Bytes(_)) | None => None,
+                Some(
+                    FarEnd::Dead(_)
+                    | FarEnd::Silent
+                    | FarEnd::Echo
+                    | FarEnd::Bytes(_)
+                    | FarEnd::Announced(..),
+                )
+                | None => None,
             },
             far,
+        }
+    }
+
+    /// Lets the far end be a file with these contents, which was announced with a length.
+    pub(super) fn give(&mut self, bytes: &[u8], length: u64) -> Opened {
+        self.inbound.extend(bytes);
+        self.finished = true;
+        Opened {
+            length: Some(length),
+            modified: Some(START),
+            ..Opened::default()
         }
     }
 

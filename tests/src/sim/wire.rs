@@ -1,7 +1,10 @@
 //! What happens on the wires: reads, writes, timers, jobs, dials, and what the core wants next.
 
+use std::ffi::OsStr;
 use std::mem;
+use std::path::PathBuf;
 
+use countersign_core::config::Files;
 use countersign_core::connection::Input;
 use countersign_core::job::Job;
 use countersign_core::leg::{Break, Destination, Dial, DialError, Leg, Opened, Tls as Role, TlsInfo};
@@ -175,7 +178,7 @@ impl Sim {
                     stream.finished = reply.end;
                 }
             }
-            Some(FarEnd::Bytes(_) | FarEnd::Dead(_) | FarEnd::Silent) | None => {}
+            Some(FarEnd::Bytes(_) | FarEnd::Announced(..) | FarEnd::Dead(_) | FarEnd::Silent) | None => {}
         }
     }
 
@@ -307,6 +310,16 @@ impl Sim {
         }
     }
 
+    /// Returns the file of the disk that is dialed, if there is one.
+    fn file(&mut self, to: &Destination) -> Option<FarEnd> {
+        let Destination::File { root, segments } = to else {
+            return None;
+        };
+        let path: PathBuf = root.iter().chain(segments.iter().map(OsStr::new)).collect();
+        let (bytes, _) = self.files.read(&path, usize::MAX).ok()?;
+        Some(FarEnd::Bytes(bytes))
+    }
+
     fn dial(&mut self, line: u64, dial: &Dial) {
         let nobody = match &dial.to {
             Destination::Tcp { .. } => DialError::Refused,
@@ -316,25 +329,17 @@ impl Sim {
             Destination::Tcp { host, port, .. } => format!("{host}:{port}"),
             Destination::File { root, segments } => format!("{}/{}", root.display(), segments.join("/")),
         };
-        let far = self
-            .far_ends
-            .get(&address)
-            .cloned()
+        let placed = self.far_ends.get(&address).cloned();
+        let far = placed
+            .or_else(|| self.file(&dial.to))
             .unwrap_or(FarEnd::Dead(nobody));
         let mut stream = Stream::new(Tls::Open, Some(far.clone()));
         let result = match far {
             FarEnd::Silent => None,
             FarEnd::Dead(error) => Some(Err(error)),
             FarEnd::Echo | FarEnd::Fake(_) => Some(Ok(Opened::default())),
-            FarEnd::Bytes(bytes) => {
-                stream.inbound.extend(&bytes);
-                stream.finished = true;
-                let length = Some(bytes.len() as u64);
-                Some(Ok(Opened {
-                    length,
-                    ..Opened::default()
-                }))
-            }
+            FarEnd::Bytes(bytes) => Some(Ok(stream.give(&bytes, bytes.len() as u64))),
+            FarEnd::Announced(bytes, length) => Some(Ok(stream.give(&bytes, length))),
         };
         let Some(entry) = self.lines.get_mut(&line) else {
             return;

@@ -13,7 +13,7 @@ use crate::world::{BOB, Setup, Stage, World};
 /// The token of the tests' administrators.
 const TOKEN: &str = "an-administrators-token";
 
-fn administered(setup: Setup) -> Setup {
+pub(super) fn administered(setup: Setup) -> Setup {
     setup
         .patient()
         .set(
@@ -39,7 +39,7 @@ fn order(body: &str) -> Request {
         .then(body.as_bytes())
 }
 
-fn revoke(stage: &Stage, what: &Value) -> u16 {
+pub(super) fn revoke(stage: &Stage, what: &Value) -> u16 {
     let order = order(&what.to_string()).bearer(TOKEN);
     admin(stage, &order).status
 }

@@ -4,10 +4,13 @@ pub mod acl;
 pub mod admin;
 pub mod basic;
 pub mod bearer;
+pub mod broadcast;
+pub mod bus;
 pub mod carriers;
 pub mod chain;
 pub mod demo;
 pub mod digest;
+pub mod directory;
 pub mod drain;
 pub mod echo;
 pub mod ephemeral;
@@ -30,6 +33,8 @@ pub mod origin;
 pub mod points;
 pub mod policy;
 pub mod proxied;
+pub mod proxy;
+pub mod relay;
 pub mod reload;
 pub mod renewal;
 pub mod route;
@@ -108,6 +113,39 @@ macro_rules! rows {
                 m12_all_claims_may_be_needed,
                 e03_the_log_tells_reasons_apart,
             ],
+            broadcast: [
+                m18_what_one_says_all_others_hear,
+                m18_each_sender_is_heard_in_order,
+                m18_a_burst_reaches_everybody_who_reads,
+                m18_a_slow_member_is_1013_and_hurts_nobody,
+                m18_a_thousand_members_hear_beside_a_slow_one,
+                m18_a_message_longer_than_the_mailbox_passes,
+                m18_the_last_words_are_heard,
+                m18_who_is_leaving_holds_up_nobody,
+                m18_topics_do_not_mix,
+                m08_a_broadcast_needs_websocket_connect,
+                m16_a_broadcast_is_reached_by_sockets_alone,
+                r14_a_member_that_hears_is_not_idle,
+                e16_a_topic_survives_a_reload,
+                e01_an_expired_member_hears_no_more,
+            ],
+            bus: [
+                e20_a_revocation_holds_on_every_node,
+                e20_revocations_are_read_before_the_first_upgrade,
+                e20_revocations_catch_up_after_redis_was_away,
+                b01_a_ticket_is_good_once_on_all_nodes,
+                b01_a_ticket_that_is_spent_elsewhere_makes_room,
+                r16_a_session_is_one_on_all_nodes,
+                r16_a_login_page_is_good_on_all_nodes,
+                r16_a_logout_ends_what_a_ticket_opened_elsewhere,
+                what_needs_redis_is_503_while_it_is_away,
+                a_silent_redis_is_away,
+                a_node_starts_without_redis,
+                redis_asks_who_it_is,
+                a_wrong_bus_does_not_load,
+                m16_a_data_point_is_one_on_all_nodes,
+                m16_data_points_catch_up_after_redis_was_away,
+            ],
             carriers: [
                 m21_another_carrier_counts_as_none,
                 m21_the_services_carriers_replace_the_realms,
@@ -156,6 +194,30 @@ macro_rules! rows {
                 r13_stale_is_401_under_every_setting,
                 r10_digests_are_not_logged,
                 m23_wrong_digest_files_do_not_load,
+            ],
+            directory: [
+                m18_files_are_served_with_their_types,
+                m18_a_folder_is_its_index,
+                m18_what_is_not_to_be_seen_is_404,
+                m18_links_do_not_lead_out,
+                m18_other_methods_are_405,
+                m18_a_large_file_arrives_whole_and_bounded,
+                m18_a_file_that_shrinks_ends_the_connection,
+                m18_a_file_that_grows_is_sent_as_announced,
+                m18_what_is_known_is_304,
+                m34_a_file_and_then_an_upgrade_on_one_connection,
+                m34_pipelined_requests_are_answered_in_order,
+                m17_exact_beats_prefix_and_longer_beats_shorter,
+                m17_each_folder_has_its_realm,
+                m08_a_file_needs_read,
+                r17_files_are_hardened,
+                r11_pages_elsewhere_do_not_fetch_files,
+                e22_a_browser_without_a_session_is_sent_to_the_login,
+                e22_an_anonymous_browser_may_log_in,
+                b01_a_ticket_reads_a_file,
+                e16_files_change_without_a_reload,
+                e18_a_file_during_a_shutdown_is_503,
+                m18_folders_that_cannot_be_served_do_not_load,
             ],
             drain: [
                 e18_open_sockets_are_told,
@@ -462,6 +524,38 @@ macro_rules! rows {
                 e13_connections_count_for_the_client,
                 e13_explain_takes_the_peer_as_named,
                 e14_behind_a_balancer_each_client_is_throttled_alone,
+            ],
+            proxy: [
+                m18_messages_go_through_and_come_back,
+                e05_the_upstream_sees_no_credential,
+                e05_what_the_gateway_issued_is_not_handed_on,
+                e05_claimed_identities_are_dropped,
+                e06_an_identity_that_does_not_fit_is_403,
+                e23_the_upstreams_choice_is_handed_on,
+                e23_another_answer_than_a_right_101_is_502,
+                m18_a_silent_upstream_is_504_and_a_missing_one_502,
+                e05_nobody_is_dialed_before_the_grant,
+                r08_bytes_behind_the_head_reach_the_upstream_once,
+                m18_paths_below_a_prefix_are_handed_on,
+                m18_an_upstream_with_tls_is_verified,
+                e15_relayed_sockets_count_for_their_subject,
+                m18_a_client_that_leaves_frees_the_upstream,
+            ],
+            relay: [
+                r14_expiry_in_a_fragmented_message_closes_between_frames,
+                r14_expiry_between_frames_closes_at_once,
+                r14_a_frame_that_does_not_end_ends_without_a_close,
+                r14_there_is_one_close,
+                e18_shutdown_and_new_rules_close_between_frames,
+                e20_a_revoked_subject_loses_its_relayed_socket,
+                m28_a_relayed_socket_is_renewed,
+                m18_the_upstreams_end_is_the_clients,
+                m18_the_clients_end_is_the_upstreams,
+                m18_pings_stand_between_frames,
+                m18_a_relayed_socket_is_idle_without_bytes,
+                e15_a_client_that_takes_nothing_is_let_go,
+                m18_binary_messages_are_a_stream_of_bytes,
+                m18_ends_of_a_stream_of_bytes,
             ],
             reload: [
                 r14_a_removed_user_loses_the_socket,

@@ -25,6 +25,7 @@ impl Folder {
     /// Writes a file in whole: first beside it, then over it.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) {
         let fresh = self.0.join(format!("{name}.new"));
+        fs::create_dir_all(fresh.parent().unwrap()).unwrap();
         fs::write(&fresh, bytes).unwrap();
         fs::rename(fresh, self.0.join(name)).unwrap();
     }

@@ -9,7 +9,7 @@ mod setup;
 mod socket;
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,9 @@ use crate::sim::{self, FarEnd, Habits, Sim, SimLink, Speaks, Transcript};
 /// How long anything may take in a real world before a row gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Every byte of the first gateway's seed; the next one has the next.
+const SEED: u8 = 7;
+
 /// How often a row that waits in a real world looks again.
 const GLANCE: Duration = Duration::from_millis(2);
 
@@ -60,6 +63,8 @@ pub struct World {
     sims: RefCell<Vec<Rc<RefCell<Sim>>>>,
     /// Who answers where in the simulator.
     fakes: RefCell<Vec<(String, Fake)>>,
+    /// How many gateways were started: each has a seed of its own.
+    started: Cell<u8>,
 }
 
 impl World {
@@ -71,6 +76,7 @@ impl World {
             habits,
             sims: RefCell::new(Vec::new()),
             fakes: RefCell::new(Vec::new()),
+            started: Cell::new(0),
         }
     }
 
@@ -103,13 +109,14 @@ impl World {
     /// # Panics
     /// If the configuration is wrong.
     pub fn start(&self, setup: &Setup) -> Stage {
+        let seed = self.next_seed();
         if self.kind != Kind::Sim {
             return Stage {
-                running: Running::Real(Real::start(self.kind, setup)),
+                running: Running::Real(Real::start(self.kind, setup, seed)),
             };
         }
         let habits = setup.wanted_habits().unwrap_or(self.habits);
-        self.simulate(PathBuf::from(FILE), setup.memory(), &[], habits)
+        self.simulate(PathBuf::from(FILE), setup.memory(), (&[], seed), habits)
     }
 
     /// Places `fake` somewhere, and returns its host and port. To be called before the gateway starts.
@@ -128,6 +135,7 @@ impl World {
     /// # Panics
     /// If the configuration is wrong.
     pub fn start_in_memory(&self, path: PathBuf, files: MemoryFiles, pages: &[Page]) -> Stage {
+        let pages = (pages, self.next_seed());
         if self.kind == Kind::Sim {
             return self.simulate(path, files, pages, self.habits);
         }
@@ -137,7 +145,19 @@ impl World {
         }
     }
 
-    fn simulate(&self, path: PathBuf, mut files: MemoryFiles, pages: &[Page], habits: Habits) -> Stage {
+    fn next_seed(&self) -> Seed {
+        let number = self.started.get();
+        self.started.set(number.wrapping_add(1));
+        Seed::new([SEED.wrapping_add(number); 32])
+    }
+
+    fn simulate(
+        &self,
+        path: PathBuf,
+        mut files: MemoryFiles,
+        pages: (&[Page], Seed),
+        habits: Habits,
+    ) -> Stage {
         let gateway = load(&path, &mut files, pages);
         let mut sim = Sim::new(gateway, files, path, self.seed, habits);
         for (address, fake) in self.fakes.borrow().iter() {
@@ -152,10 +172,10 @@ impl World {
     }
 }
 
-fn load(path: &Path, files: &mut dyn Files, pages: &[Page]) -> Arc<Gateway> {
+fn load(path: &Path, files: &mut dyn Files, (pages, seed): (&[Page], Seed)) -> Arc<Gateway> {
     let mut config = Config::load(path, files).unwrap_or_else(|errors| panic!("{errors}"));
     config.pages = pages.to_vec();
-    gateway(config)
+    with_seed(config, seed).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 fn simulate(seed: u64, habits: Habits, row: fn(&World)) -> Vec<u64> {
@@ -183,12 +203,16 @@ fn said(panic: &(dyn Any + Send)) -> String {
 /// # Errors
 /// What is wrong in the files that the configuration names.
 pub fn try_gateway(config: Config) -> Result<Arc<Gateway>, ConfigErrors> {
+    with_seed(config, Seed::new([SEED; 32]))
+}
+
+fn with_seed(config: Config, seed: Seed) -> Result<Arc<Gateway>, ConfigErrors> {
     let capacity = Capacity {
         cores: 2,
         connections: 2_000,
         descriptors_per_connection: 1,
     };
-    Gateway::new(config, Seed::new([7; 32]), capacity)
+    Gateway::new(config, seed, capacity)
 }
 
 /// A gateway of a right configuration.
@@ -304,6 +328,14 @@ impl Stage {
                 sim.borrow_mut().place(&format!("folder/{name}"), far);
                 "folder".to_owned()
             }
+        }
+    }
+
+    /// Returns the folder of the configuration, where there is a disk.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.running {
+            Running::Real(real) => Some(real.folder()),
+            Running::Sim(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use countersign_core::config::{Files, MemoryFiles, Page};
+use countersign_core::entropy::Seed;
 use countersign_core::gateway::Gateway;
 use countersign_core::note::Note;
 use countersign_core::time::{Now, UnixTime};
@@ -33,7 +34,7 @@ enum Server {
 }
 
 impl Real {
-    pub(super) fn start(kind: Kind, setup: &Setup) -> Self {
+    pub(super) fn start(kind: Kind, setup: &Setup, seed: Seed) -> Self {
         let folder = Folder::new();
         for (name, bytes) in setup.all_files() {
             folder.write(&name, &bytes);
@@ -43,11 +44,16 @@ impl Real {
             Kind::Smol => Box::new(countersign_smol::SystemFiles),
             Kind::Std | Kind::Sim => Box::new(countersign_std::SystemFiles),
         };
-        Self::serve(kind, path, files, &[], folder)
+        Self::serve(kind, path, files, (&[], seed), folder)
     }
 
     /// Serves what is in memory, with fixed pages.
-    pub(super) fn start_in_memory(kind: Kind, path: PathBuf, files: MemoryFiles, pages: &[Page]) -> Self {
+    pub(super) fn start_in_memory(
+        kind: Kind,
+        path: PathBuf,
+        files: MemoryFiles,
+        pages: (&[Page], Seed),
+    ) -> Self {
         Self::serve(kind, path, Box::new(files), pages, Folder::new())
     }
 
@@ -55,7 +61,7 @@ impl Real {
         kind: Kind,
         path: PathBuf,
         mut files: Box<dyn Files + Send>,
-        pages: &[Page],
+        pages: (&[Page], Seed),
         folder: Folder,
     ) -> Self {
         let gateway = super::load(&path, &mut *files, pages);

@@ -2,7 +2,9 @@
 
 mod acl;
 mod admin;
+mod bus;
 mod ldap;
+mod proxy;
 mod realm;
 mod remote;
 mod server;
@@ -16,6 +18,7 @@ use jsonc_parser::ast::Object;
 use jsonc_parser::common::Range;
 
 use super::acl::Acl;
+use super::bus::Bus;
 use super::error::{Place, hint, quote};
 use super::model::{Admin, Limits, Realm, Server, Service, Throttle};
 use super::network::Network;
@@ -31,6 +34,7 @@ pub(super) struct Parts {
     pub(super) realms: BTreeMap<String, Realm>,
     pub(super) services: BTreeMap<String, Service>,
     pub(super) admin: Option<Admin>,
+    pub(super) bus: Option<Bus>,
     pub(super) limits: Option<Limits>,
     pub(super) throttle: Option<Throttle>,
     pub(super) drain_grace: Option<Duration>,
@@ -62,6 +66,7 @@ pub(super) fn build<'s>(report: &mut Report<'s>, top: &View<'s>) -> Parts {
         roles: builder.roles(top),
         acl: builder.acl(top),
         admin: builder.admin(top),
+        bus: builder.bus(top),
         limits: builder.limits(top),
         throttle: throttle(&top.object_or("throttle", &NO_MEMBERS)),
         drain_grace: top.duration("drainGrace"),

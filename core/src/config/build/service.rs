@@ -34,21 +34,35 @@ impl Builder<'_, '_> {
         }
         let kind = match view.tag()? {
             "echo" => ServiceKind::Echo,
+            "broadcast" => ServiceKind::Broadcast,
             "points" => ServiceKind::Points,
+            "proxy" => ServiceKind::Proxy,
+            "directory" => ServiceKind::Directory,
             _ => return None,
         };
         let (accept, endpoints) = match kind {
-            ServiceKind::Echo => {
-                let entries = view.list("accept")?;
-                (entries.iter().filter_map(accept).collect(), BTreeMap::new())
+            ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Directory | ServiceKind::Proxy => {
+                (self.accept(&view, kind)?, BTreeMap::new())
             }
             ServiceKind::Points => endpoints(&view),
+        };
+        let proxy = match kind {
+            ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Points | ServiceKind::Directory => None,
+            ServiceKind::Proxy => Some(self.proxy(&view, &accept)?),
         };
         Some(Service {
             name: name.to_owned(),
             kind,
             accept,
             endpoints,
+            mailbox_bytes: match kind {
+                ServiceKind::Broadcast => view.size("mailboxBytes")?,
+                ServiceKind::Echo | ServiceKind::Points | ServiceKind::Directory | ServiceKind::Proxy => 0,
+            },
+            directory: match kind {
+                ServiceKind::Directory => Some(view.file("directory")?),
+                ServiceKind::Echo | ServiceKind::Broadcast | ServiceKind::Points | ServiceKind::Proxy => None,
+            },
             access: access?,
             enabled: view.boolean("enabled"),
             carriers: self.carriers(&view),
@@ -62,8 +76,23 @@ impl Builder<'_, '_> {
             idle_timeout: view.duration("idleTimeout"),
             ping_interval: view.duration("pingInterval")?,
             step_up_lifetime: self.step_up_lifetime(&view)?,
+            proxy,
             place,
         })
+    }
+
+    /// Reads the paths of a service. What ends in `/*` stands for everything below, behind a proxy alone.
+    fn accept(&mut self, view: &View<'_>, kind: ServiceKind) -> Option<Vec<Accept>> {
+        let entries = view.list("accept")?;
+        let mut accept: Vec<Accept> = entries.iter().filter_map(accept).collect();
+        for accept in accept.iter_mut().filter(|accept| accept.path.ends_with("/*")) {
+            accept.below = kind == ServiceKind::Proxy;
+            if !accept.below {
+                let message = "only the path of a proxy ends in /*";
+                self.report.add(accept.place.clone(), message);
+            }
+        }
+        Some(accept)
     }
 
     /// Reads `stepUpLifetime`: who holds an identity for long holds half a login.
@@ -158,6 +187,7 @@ fn accept(entry: &Item<'_>) -> Option<Accept> {
         host,
         port,
         path,
+        below: false,
         place: entry.place(),
     })
 }
@@ -170,6 +200,7 @@ pub(super) fn endpoints(view: &View<'_>) -> (Vec<Accept>, BTreeMap<String, Strin
         host: None,
         port: None,
         path: (*path).to_owned(),
+        below: false,
         place: item.place(),
     };
     let name = |(path, item): &(&str, Item<'_>)| Some(((*path).to_owned(), item.owned()?));

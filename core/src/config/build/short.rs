@@ -145,6 +145,8 @@ fn own_service(server: &View<'_>, id: &str) -> Service {
         kind: ServiceKind::Points,
         accept,
         endpoints,
+        mailbox_bytes: 0,
+        directory: None,
         access: Access::Realms(vec![id.to_owned()]),
         enabled: true,
         carriers: None,
@@ -159,6 +161,7 @@ fn own_service(server: &View<'_>, id: &str) -> Service {
         idle_timeout: None,
         ping_interval: PING_INTERVAL,
         step_up_lifetime: STEP_UP_LIFETIME,
+        proxy: None,
         place: server.place(),
     }
 }

@@ -3,6 +3,7 @@
 //! another kind.
 
 mod acl;
+mod bus;
 mod ldap;
 mod realm;
 mod short;
@@ -13,6 +14,7 @@ use super::table::{Kind, Row, State, Tagged, Variant, later, row};
 pub(super) use realm::RSA_ALGORITHMS;
 
 use acl::ACL;
+use bus::BUS;
 use realm::REALM;
 use short::AUTHENTICATION;
 use values::*;
@@ -42,7 +44,7 @@ pub(super) static TOP: &[Row] = &[
         Kind::Object(ADMIN),
         "The admin listener: health, figures, revocation",
     ),
-    later("bus", "Redis, shared by all nodes"),
+    row("bus", Kind::Object(BUS), "Redis, shared by all nodes"),
     row("limits", Kind::Object(LIMITS), "Bounds on what peers may cost").or("{}"),
     row("throttle", Kind::Object(THROTTLE), "Slows down guessing").or("{}"),
     row(
@@ -238,6 +240,22 @@ const ENDPOINTS: Kind = Kind::Map {
     min: 1,
 };
 
+/// `forward` of a proxy.
+static FORWARD: &[Row] = &[
+    row("subject", FIELD_NAME, "Field of the subject"),
+    row("issuer", FIELD_NAME, "Field of the token's issuer"),
+    row("roles", FIELD_NAME, "Field of the roles, joined by commas"),
+    row(
+        "claims",
+        Kind::Map {
+            of: &FIELD_NAME,
+            name: &PLAIN,
+            min: 1,
+        },
+        "Fields of claims, by claim",
+    ),
+];
+
 /// One of `services`.
 static SERVICE: Tagged = Tagged {
     common: &[
@@ -311,8 +329,11 @@ static SERVICE: Tagged = Tagged {
         Variant {
             name: "broadcast",
             doc: "What one member sends, all others receive",
-            rows: &[ACCEPT, later("mailboxBytes", "Bytes that wait for one member")],
-            state: State::Later,
+            rows: &[
+                ACCEPT,
+                row("mailboxBytes", MEMORY, "Most that waits for one member, in bytes").or("262144"),
+            ],
+            state: State::Built,
         },
         Variant {
             name: "points",
@@ -325,19 +346,40 @@ static SERVICE: Tagged = Tagged {
             doc: "Relays to an upstream",
             rows: &[
                 ACCEPT,
-                later("connect", "URL of the upstream"),
-                later("forward", "Fields that tell the upstream who the client is"),
-                later("timeout", "Time from dial to the upstream's answer"),
-                later("plaintext", "Allows an upstream without TLS beyond loopback"),
-                later("caFile", "Certificate authority of the upstream"),
+                row(
+                    "connect",
+                    Kind::Text(&UPSTREAM_URL),
+                    "ws://, wss:// or tcp:// URL of the upstream",
+                )
+                .required(),
+                row(
+                    "forward",
+                    Kind::Object(FORWARD),
+                    "Fields that tell the upstream who the client is",
+                ),
+                row("timeout", POSITIVE, "Time from the dial to the upstream's 101").or("\"10 seconds\""),
+                row(
+                    "plaintext",
+                    Kind::Boolean,
+                    "Allows an upstream without TLS beyond loopback",
+                )
+                .or("false"),
+                row(
+                    "caFile",
+                    Kind::File,
+                    "PEM file with the authority of the upstream's certificate",
+                ),
             ],
-            state: State::Later,
+            state: State::Built,
         },
         Variant {
             name: "directory",
             doc: "Serves files",
-            rows: &[ACCEPT, later("directory", "The folder")],
-            state: State::Later,
+            rows: &[
+                ACCEPT,
+                row("directory", Kind::File, "The folder whose files are served").required(),
+            ],
+            state: State::Built,
         },
     ],
 };

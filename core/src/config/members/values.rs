@@ -2,7 +2,7 @@
 
 use super::super::network::Network;
 use super::super::table::{Format, Kind};
-use super::super::{address, endpoint, syntax};
+use super::super::{address, endpoint, syntax, upstream};
 
 pub(super) const MEBIBYTE: u64 = 1024 * 1024;
 
@@ -94,11 +94,22 @@ pub(super) static URL: Format = Format {
     pattern: "^https?://[^#@]+$",
 };
 
+pub(super) static UPSTREAM_URL: Format = Format {
+    check: |text| upstream::url(text).map(|_| ()),
+    pattern: "^(wss?|tcp)://[^#@]+$",
+};
+
+pub(super) static FIELD: Format = Format {
+    check: upstream::field,
+    pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+};
+
 pub(super) static NETWORK: Format = Format {
     check: |text| Network::parse(text).map(|_| ()),
     pattern: "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$",
 };
 
+pub(super) static FIELD_NAME: Kind = Kind::Text(&FIELD);
 pub(super) static NETWORK_TEXT: Kind = Kind::Text(&NETWORK);
 pub(super) static NAME: Kind = Kind::Text(&PLAIN);
 pub(super) static ROLE_NAME: Kind = Kind::Text(&ROLE);

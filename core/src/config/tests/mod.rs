@@ -1,12 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod acl;
+mod bus;
 mod checks;
 mod factors;
 mod ldap;
 mod loading;
 mod login;
 mod model;
+mod proxy;
+mod services;
 mod shape;
 mod short;
 

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use self::next::local_path;
+pub(super) use self::next::local_path;
 use self::page::{POLICY, Page};
 use super::Connection;
 use super::answer::Asked;
@@ -19,8 +19,9 @@ use super::head::Refusal;
 use super::paths::session_cookie;
 use crate::auth::present::Credential;
 use crate::auth::realm::Realm;
+use crate::config::CSRF_COOKIE;
 use crate::entropy::Label;
-use crate::gateway::Proof;
+use crate::gateway::{Looked, Proof, Session};
 use crate::http::cookie::cookies;
 use crate::http::{Reply, RequestHead, Status, form_fields};
 use crate::reason::Reason;
@@ -30,9 +31,6 @@ use crate::trace::Check;
 
 /// The content type of a form's fields.
 const FORM: &str = "application/x-www-form-urlencoded";
-
-/// The cookie that a page's `csrf` field belongs to. Its name keeps other hosts from setting it.
-const CSRF_COOKIE: &str = "__Host-csrf";
 
 /// Bytes of the csrf cookie before they are encoded.
 const CSRF_BYTES: usize = 32;
@@ -146,11 +144,7 @@ impl Connection {
     /// Returns the value of the `csrf` field that belongs to `cookie`.
     fn csrf_field(&self, realm: &Realm, cookie: &str) -> String {
         let message = format!("{}\0{cookie}", realm.name);
-        let field: [u8; 32] = self
-            .gateway()
-            .entropy()
-            .tagged(Label::CsrfField, message.as_bytes());
-        URL_SAFE_NO_PAD.encode(field)
+        URL_SAFE_NO_PAD.encode(self.gateway().csrf_tag(message.as_bytes()))
     }
 
     /// Begins the check of a login whose fields are here.
@@ -208,14 +202,9 @@ impl Connection {
             return self.answer(now, &asked, reply, Reason::Internal);
         };
         asked.subject = proof.grant.subject().map(str::to_owned);
-        let id = self.gateway().sessions().open(
-            self.gateway().entropy(),
-            realm,
-            proof,
-            submission.session.as_ref().map(|id| id.expose().as_slice()),
-            self.rules.limits.sessions,
-            now,
-        );
+        let replaced = submission.session.as_ref();
+        let replaced = replaced.map(|id| id.expose().as_slice());
+        let id = self.gateway().open_session(realm, proof, replaced, now);
         let session = Zeroizing::new(format!("{}={}{COOKIE_FLAGS}", form.cookie, id.expose()));
         let reply = Reply::new(Status::SeeOther)
             .field("Location", &submission.next)
@@ -238,19 +227,34 @@ impl Connection {
     pub(super) fn log_out(
         &mut self,
         now: Now,
-        mut asked: Asked,
-        realm: &Realm,
+        asked: Asked,
+        realm: &Arc<Realm>,
         session: Option<&Secret<Vec<u8>>>,
     ) {
-        let gateway = self.gateway();
-        let ended = session.and_then(|id| {
-            gateway
-                .sessions()
-                .close(gateway.entropy(), id.expose(), &realm.name, now)
+        let gateway = Arc::clone(self.gateway());
+        let looked = session.map(|id| {
+            let sessions = gateway.sessions();
+            sessions.find(gateway.names(), id.expose(), &realm.name, now)
         });
-        asked.subject = ended
-            .as_ref()
-            .and_then(|proof| proof.grant.subject().map(str::to_owned));
+        match looked {
+            Some(Looked::Found(session)) => self.logged_out(now, asked, realm, Some(&session)),
+            Some(Looked::Ask(key)) => self.await_logout(now, asked, realm, key),
+            Some(Looked::Elsewhere | Looked::Unknown) | None => self.logged_out(now, asked, realm, None),
+        }
+    }
+
+    /// Ends the session that was found, and answers.
+    pub(super) fn logged_out(
+        &mut self,
+        now: Now,
+        mut asked: Asked,
+        realm: &Realm,
+        session: Option<&Arc<Session>>,
+    ) {
+        if let Some(session) = session {
+            self.gateway().close_session(session, now);
+            asked.subject = session.subject();
+        }
         let (path, cookie) = realm
             .form
             .as_ref()

@@ -5,7 +5,7 @@ use crate::http::syntax::{Decoded, percent_decode};
 
 /// Returns `next` if it is a local path, without parameters that hold credentials of `realm`; else
 /// `/`. One `/` and then neither `/` nor `\`: a browser takes both for the beginning of a host.
-pub(super) fn local_path(next: &[u8], realm: &Realm) -> String {
+pub(in crate::connection) fn local_path(next: &[u8], realm: &Realm) -> String {
     let local = match next {
         [b'/', b'/' | b'\\', ..] => false,
         [b'/', ..] => next.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'\\'),
