@@ -5,15 +5,16 @@ use std::fmt;
 
 use bytes::Bytes;
 
-/// Payloads from this size on are kept as they are instead of being copied behind what waits, in bytes.
-const COPY_LIMIT: usize = 4 * 1024;
+/// Payloads beyond this size are kept as they are instead of being copied behind what waits, in bytes. A
+/// write of its own for a frame's header costs more than a copy of a payload that fills a TLS record.
+const COPY_LIMIT: usize = 16 * 1024;
 
 /// Bytes are appended to a part until it has this many. Only a whole part is given back, so a peer
 /// that never lets the queue run empty would otherwise make one part grow for ever.
-const PART_LIMIT: usize = 16 * 1024;
+const PART_LIMIT: usize = 32 * 1024;
 
-/// A buffer that has grown beyond this is given back when it is empty, in bytes.
-const KEEP_CAPACITY: usize = 1024;
+/// The first allocation of a part, in bytes: the head of a 101, or an answer to a small message.
+const FIRST_ALLOCATION: usize = 256;
 
 /// The bytes that wait to be written to a leg: small ones side by side, large ones as they came.
 #[derive(Default)]
@@ -59,7 +60,8 @@ impl Outgoing {
     /// Lets `write` append bytes behind what waits already.
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if !matches!(self.parts.back(), Some(Part::Own(tail)) if tail.len() < PART_LIMIT) {
-            self.parts.push_back(Part::Own(Vec::new()));
+            self.parts
+                .push_back(Part::Own(Vec::with_capacity(FIRST_ALLOCATION)));
         }
         if let Some(Part::Own(tail)) = self.parts.back_mut() {
             let before = tail.len();
@@ -70,7 +72,7 @@ impl Outgoing {
 
     /// Appends `payload`, without a copy if it is large.
     pub(crate) fn push(&mut self, payload: Bytes) {
-        if payload.len() < COPY_LIMIT {
+        if payload.len() <= COPY_LIMIT {
             self.append(|tail| tail.extend_from_slice(&payload));
         } else {
             if self.len == 0 {
@@ -107,18 +109,11 @@ impl Outgoing {
         }
     }
 
-    /// Forgets everything that waits, and gives large buffers back.
+    /// Forgets everything that waits, and gives its memory back: most connections are idle.
     pub(crate) fn clear(&mut self) {
         self.taken = 0;
         self.len = 0;
-        match self.parts.pop_front() {
-            Some(Part::Own(mut own)) if own.capacity() <= KEEP_CAPACITY => {
-                own.clear();
-                self.parts.clear();
-                self.parts.push_back(Part::Own(own));
-            }
-            Some(_) | None => self.parts = VecDeque::new(),
-        }
+        self.parts = VecDeque::new();
     }
 }
 
@@ -131,7 +126,10 @@ mod tests {
         for step in [1, 3, 1000, 5000, 100_000] {
             let mut out = Outgoing::default();
             let mut expected = Vec::new();
-            for (i, size) in [3, 5000, 0, 7, 4096, 4096, 1, 9000].into_iter().enumerate() {
+            for (i, size) in [3, 20_000, 0, 7, COPY_LIMIT, COPY_LIMIT + 1, 1, 9000]
+                .into_iter()
+                .enumerate()
+            {
                 let payload = vec![u8::try_from(i).unwrap_or(0); size];
                 expected.extend_from_slice(&payload);
                 out.push(Bytes::from(payload));
@@ -146,8 +144,8 @@ mod tests {
             }
             assert_eq!(got, expected);
             assert!(out.chunk().is_empty());
-            out.push(Bytes::from(vec![7; COPY_LIMIT]));
-            assert_eq!(out.chunk().len(), COPY_LIMIT);
+            out.push(Bytes::from(vec![7; COPY_LIMIT + 1]));
+            assert_eq!(out.chunk().len(), COPY_LIMIT + 1);
         }
     }
 

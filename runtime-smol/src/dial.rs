@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::lookup::LOOKUPS;
+use crate::socket::Socket;
 use crate::stream::{Io, secured};
 
 /// How many bytes of a file the thread pool reads ahead: one scratch buffer.
@@ -40,7 +41,7 @@ async fn tcp(host: String, port: u16, tls: Option<ClientTls>) -> Result<(Io, Ope
     let mut failure = DialError::Name;
     for address in resolve(host, port).await? {
         let socket = match Async::<TcpStream>::connect(address).await {
-            Ok(socket) => socket,
+            Ok(stream) => Socket::new(stream),
             Err(error) => {
                 failure = faults::undialed(&error);
                 continue;

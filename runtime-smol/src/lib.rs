@@ -9,6 +9,7 @@ mod drive;
 mod files;
 mod lookup;
 mod server;
+mod socket;
 mod stream;
 
 use std::num::NonZero;

@@ -21,6 +21,7 @@ use futures_lite::future::{or, yield_now};
 use crate::capacity;
 use crate::clock::Clock;
 use crate::drive::Drive;
+use crate::socket::Socket;
 use crate::stream::Stream;
 
 /// How many connections the operating system keeps ready while nobody accepts them.
@@ -69,7 +70,8 @@ pub(crate) struct Shared {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) clock: Clock,
     pub(crate) log: Log,
-    ending: Mutex<()>,
+    /// Somebody waits for the last connection.
+    ending: Mutex<bool>,
     ended: Condvar,
 }
 
@@ -81,8 +83,10 @@ impl Shared {
 
     /// Tells whoever waits for the last connection that one is gone.
     pub(crate) fn departed(&self) {
-        drop(self.ending.lock().unwrap_or_else(PoisonError::into_inner));
-        self.ended.notify_all();
+        // Waking nobody is a system call too.
+        if *self.ending.lock().unwrap_or_else(PoisonError::into_inner) {
+            self.ended.notify_all();
+        }
     }
 }
 
@@ -158,7 +162,7 @@ impl Server {
                 gateway,
                 clock: options.clock,
                 log: options.log,
-                ending: Mutex::new(()),
+                ending: Mutex::new(false),
                 ended: Condvar::new(),
             }),
             addresses: listeners.addresses(),
@@ -187,12 +191,14 @@ impl Server {
         for (listener, _, address) in &listeners.0 {
             server.shared.note(program::listening(listener, *address));
         }
-        for (listener, socket, _) in listeners.0 {
+        for (listener, socket, address) in listeners.0 {
             let executor = Arc::downgrade(&server.executor);
             let shared = Arc::clone(&server.shared);
-            let accept = accept(listener, socket, shared, move |drive| match executor.upgrade() {
-                Some(executor) => executor.spawn(drive).detach(),
-                None => drop(drive),
+            let accept = accept(listener, (socket, address), shared, move |drive| {
+                match executor.upgrade() {
+                    Some(executor) => executor.spawn(drive).detach(),
+                    None => drop(drive),
+                }
             });
             let stopped = stopped.clone();
             let stop = async move {
@@ -225,6 +231,7 @@ impl Server {
         let grace = shared.gateway.drain(shared.clock.now());
         let end = Instant::now() + grace;
         let mut ending = shared.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        *ending = true;
         while shared.gateway.stats().connections > 0 {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -256,13 +263,18 @@ impl Drop for Server {
 }
 
 /// Accepts connections and hands each to `spawn`. Never ends.
-async fn accept(listener: Listener, socket: Async<TcpListener>, shared: Arc<Shared>, spawn: impl Fn(Drive)) {
+async fn accept(
+    listener: Listener,
+    (socket, address): (Async<TcpListener>, SocketAddr),
+    shared: Arc<Shared>,
+    spawn: impl Fn(Drive),
+) {
     let mut noted = None;
     loop {
         for _ in 0..ACCEPTS {
             match socket.accept().await {
                 Ok((stream, remote)) => {
-                    if let Some(drive) = admit(&listener, stream, remote, &shared) {
+                    if let Some(drive) = admit(&listener, stream, (remote, address), &shared) {
                         spawn(drive);
                     }
                 }
@@ -285,7 +297,7 @@ async fn accept(listener: Listener, socket: Async<TcpListener>, shared: Arc<Shar
 fn admit(
     listener: &Listener,
     socket: Async<TcpStream>,
-    remote: SocketAddr,
+    (remote, bound): (SocketAddr, SocketAddr),
     shared: &Arc<Shared>,
 ) -> Option<Drive> {
     let now = shared.clock.now();
@@ -293,15 +305,19 @@ fn admit(
     let peer = Peer {
         server: listener.server,
         remote,
-        // It fails for a connection that its peer has reset already.
-        local: socket.get_ref().local_addr().ok()?,
+        local: if bound.ip().is_unspecified() {
+            // It fails for a connection that its peer has reset already.
+            socket.get_ref().local_addr().ok()?
+        } else {
+            bound
+        },
     };
     // Without it only latency is lost.
     let _ = socket.get_ref().set_nodelay(true);
     let connection = Connection::client(admission, peer, now);
     Some(Drive::new(
         connection,
-        Some(Stream::accepted(socket)),
+        Some(Stream::accepted(Socket::new(socket))),
         Arc::clone(shared),
     ))
 }

@@ -3,12 +3,11 @@
 use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use async_io::Async;
 use blocking::Unblock;
 use countersign_core::leg::{Break, ClientTls, Dial, DialError, Opened, Tls, TlsInfo};
 use countersign_core::ops::faults;
@@ -17,12 +16,10 @@ use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use rustls::{HandshakeKind, ServerConfig};
 
 use crate::dial::dial;
+use crate::socket::Socket;
 
 /// How many bytes rustls may hold of one direction of one leg: one full TLS record.
 const TLS_BUFFER: usize = 16 * 1024;
-
-/// A TCP stream that the reactor watches.
-pub(crate) type Socket = Async<TcpStream>;
 
 type Opening<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -73,7 +70,8 @@ pub(crate) struct Stream {
     /// Bytes that TLS has taken and the operating system has not: reported `Sent` only after a
     /// full flush, or a hang-up could overtake them.
     unflushed: usize,
-    /// Reading and writing take turns, so that neither starves the other.
+    /// Whichever moved bytes last is asked last, so that neither starves the other: what answers a
+    /// read is written before more is read.
     write_first: bool,
     eof: bool,
     hanging_up: bool,
@@ -175,7 +173,6 @@ impl Stream {
         wants_read: bool,
         scratch: &mut [u8],
     ) -> Poll<io::Result<Event>> {
-        self.write_first = !self.write_first;
         for write in [self.write_first, !self.write_first] {
             let moved = if write {
                 self.poll_write(cx, outgoing)?.map(Event::Sent)
@@ -185,6 +182,7 @@ impl Stream {
                 Poll::Pending
             };
             if moved.is_ready() {
+                self.write_first = !write;
                 return moved.map(Ok);
             }
         }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_core::note::Note;
-use countersign_core::ops::log::LogQueue;
+use countersign_core::ops::log::{GATHER, LogQueue};
 use countersign_core::time::Now;
 use countersign_std::Clock;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -75,11 +75,24 @@ fn write_lines(queue: &LogQueue, ending: &AtomicBool, clock: Clock) {
         let lines = queue.take(clock.now());
         if !lines.is_empty() {
             write_all(&lines);
+            rest(ending);
         } else if last {
             return;
         } else {
             thread::park();
         }
+    }
+}
+
+/// Lets lines gather, unless the program is ending.
+fn rest(ending: &AtomicBool) {
+    let until = Instant::now() + GATHER;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || ending.load(Ordering::Acquire) {
+            return;
+        }
+        thread::park_timeout(left);
     }
 }
 

@@ -25,6 +25,7 @@ use crate::gateway::StepUp;
 use crate::gateway::throttle::Source;
 use crate::gateway::{Asked as Inquiry, Waiting};
 use crate::gateway::{Place, Proof};
+use crate::http::upgrade::accept_key;
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
@@ -432,8 +433,8 @@ impl Connection {
             asked.trace = trace;
             return self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));
         }
-        let accept = match &wish.goal {
-            Goal::Socket { accept } => accept,
+        let key = match &wish.goal {
+            Goal::Socket { key } => key,
             Goal::Read => {
                 asked.trace = trace;
                 let (reply, reason) = self.point(&wish.service, &wish.place.path, &asked);
@@ -458,7 +459,7 @@ impl Connection {
                 .open_socket(&proof.grant, limit)
                 .ok_or_else(too_many)?;
             let memberships = self.join(now, &proof, &asked)?;
-            let reply = Reply::switching(accept, protocol.as_deref());
+            let reply = Reply::switching(&accept_key(key), protocol.as_deref());
             Ok((reply, counted, memberships))
         });
         asked.trace = trace;

@@ -332,8 +332,7 @@ fn upgrade_goal(head: &RequestHead, realm: Option<&Realm>) -> Result<(Goal, Vec<
     }
     .map_err(|error| (Reply::bad_upgrade(error), Reason::BadUpgrade))?;
     let protocols = std::mem::take(&mut *upgrade.protocols);
-    let accept = upgrade.accept;
-    Ok((Goal::Socket { accept }, protocols))
+    Ok((Goal::Socket { key: upgrade.key }, protocols))
 }
 
 /// What a client is told to wait before it tries again, where nothing better is known.

@@ -207,6 +207,10 @@ impl Connection {
     pub fn step(&mut self, now: Now) -> Step<'_> {
         self.tick(now);
         if let Some(note) = self.notes.pop_front() {
+            if self.notes.is_empty() {
+                // An open socket has nothing to say for hours.
+                self.notes = VecDeque::new();
+            }
             return Step::Note(note);
         }
         if let Some(action) = self.legs.next_action() {

@@ -14,8 +14,8 @@ use crate::service::{UNWRITTEN, claimed};
 /// What a request to a service is for.
 #[derive(Debug)]
 pub(super) enum Goal {
-    /// A WebSocket; the Sec-WebSocket-Accept that answers its key.
-    Socket { accept: String },
+    /// A WebSocket; the Sec-WebSocket-Key, which is answered only if it is granted.
+    Socket { key: String },
     /// The last value of a data point.
     Read,
     /// A file; the service is reached at so many first bytes of the path.

@@ -166,15 +166,23 @@ impl HeadScanner {
             | State::ValueCr
             | State::EndCr => {}
         }
-        let mut from = 0;
-        for (index, &byte) in bytes.iter().enumerate() {
+        let (mut from, mut used) = (0, 0);
+        while let Some(&byte) = bytes.get(used) {
+            let run = self.run(bytes.get(used..).unwrap_or_default());
+            if run > 0 {
+                self.seen += run;
+                self.kept += run;
+                used += run;
+                continue;
+            }
+            used += 1;
             match self.look(byte) {
-                Look::Skip => from = index + 1,
+                Look::Skip => from = used,
                 Look::Keep(State::Done) => {
                     self.state = State::Done;
                     self.kept += 1;
-                    self.keep(bytes.get(from..=index));
-                    return Scan::Done { used: index + 1 };
+                    self.keep(bytes.get(from..used));
+                    return Scan::Done { used };
                 }
                 Look::Keep(state) => {
                     self.state = state;
@@ -233,6 +241,41 @@ impl HeadScanner {
 
     fn keep(&mut self, bytes: Option<&[u8]>) {
         self.buffer.append(bytes.unwrap_or_default(), self.limits.head);
+    }
+
+    /// Returns how many of `bytes` leave the state as it is and reach no limit: most of a head is
+    /// names and values, which are taken in one go.
+    fn run(&self, bytes: &[u8]) -> usize {
+        let room = |limit: usize| bytes.get(..limit.saturating_sub(self.kept)).unwrap_or(bytes);
+        let whole = |bytes: &[u8], end: Option<usize>| end.unwrap_or(bytes.len());
+        match self.state {
+            State::Target {
+                place: Place::PathOrQuery,
+                escape: 0,
+            } => {
+                let bytes = room(self.limits.request_line.min(self.limits.head));
+                whole(bytes, bytes.iter().position(|&byte| !is_query_byte(byte)))
+            }
+            State::Name => {
+                let bytes = room(self.limits.head);
+                whole(bytes, bytes.iter().position(|&byte| !is_token_byte(byte)))
+            }
+            State::Value => {
+                let bytes = room(self.limits.head);
+                whole(bytes, bytes.iter().position(|&byte| !is_value_byte(byte)))
+            }
+            State::Start { .. }
+            | State::StartCr
+            | State::Method
+            | State::Target { .. }
+            | State::Version { .. }
+            | State::RequestLineCr
+            | State::LineStart
+            | State::ValueCr
+            | State::EndCr
+            | State::Done
+            | State::Failed(_) => 0,
+        }
     }
 
     fn look(&mut self, byte: u8) -> Look {

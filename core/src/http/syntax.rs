@@ -2,6 +2,22 @@
 
 /// Says whether `byte` is a `tchar` (RFC 9110 section 5.6.2).
 pub const fn is_token_byte(byte: u8) -> bool {
+    // Every byte has its place in the table.
+    TOKEN_BYTES[byte as usize]
+}
+
+/// [`is_token_byte`] is asked about most bytes of a head, some of them several times.
+static TOKEN_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_tchar(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+const fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,

@@ -68,8 +68,6 @@ impl UpgradeError {
 pub struct Upgrade {
     /// Sec-WebSocket-Key, as it arrived.
     pub key: String,
-    /// The Sec-WebSocket-Accept that answers it.
-    pub accept: String,
     /// The offered subprotocols in order, over all lines. One may be a token (R9), so they are
     /// zeroed when this is dropped.
     pub protocols: Zeroizing<Vec<String>>,
@@ -138,11 +136,7 @@ fn check_with(head: &RequestHead, lenient: bool) -> Result<Upgrade, UpgradeError
     version(head.fields())?;
     let key = key(head.fields())?;
     let protocols = protocols(head.fields(), lenient)?;
-    Ok(Upgrade {
-        accept: accept_key(&key),
-        key,
-        protocols,
-    })
+    Ok(Upgrade { key, protocols })
 }
 
 fn version(fields: &Fields) -> Result<(), UpgradeError> {
@@ -194,7 +188,7 @@ mod tests {
     #[test]
     fn m01_accept_key_of_rfc_6455() {
         let upgrade = check(&head(&format!("{KEY}{VERSION}"))).unwrap();
-        assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(accept_key(&upgrade.key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(upgrade.key, "dGhlIHNhbXBsZSBub25jZQ==");
         assert!(upgrade.protocols.is_empty());
     }

@@ -49,6 +49,8 @@ pub(crate) struct FrameReader {
     message: usize,
     /// Whether the current frame is the last one of its message.
     ends_message: bool,
+    /// Whether a message has begun and not ended.
+    in_message: bool,
 }
 
 impl FrameReader {
@@ -60,7 +62,13 @@ impl FrameReader {
             payload_left: 0,
             message: 0,
             ends_message: false,
+            in_message: false,
         }
+    }
+
+    /// Says whether no frame and no message is incomplete, a header that has not arrived whole aside.
+    pub(crate) const fn is_between_messages(&self) -> bool {
+        self.payload_left == 0 && !self.in_message
     }
 
     /// Permits the current message to be `total` bytes long.
@@ -124,6 +132,7 @@ impl FrameReader {
                     };
                 }
                 self.message = total;
+                self.in_message = true;
             }
             self.ends_message = !header.control && header.fin;
             self.payload_left = header.payload;
@@ -146,6 +155,7 @@ impl FrameReader {
         self.message = 0;
         self.permitted = UNCLAIMED_LIMIT;
         self.ends_message = false;
+        self.in_message = false;
         large
     }
 }

@@ -150,7 +150,8 @@ pub(crate) enum Event {
 
 /// One open WebSocket.
 pub(crate) struct Session {
-    context: WebSocketContext,
+    /// None between messages, unless a Close is under way: its buffer is not held while nothing comes.
+    context: Option<Box<WebSocketContext>>,
     reader: FrameReader,
     /// Bytes that arrived and may not be handed on yet: a part of a header, or a large message.
     held: Vec<u8>,
@@ -178,7 +179,7 @@ impl Session {
     /// A server's session for messages of at most `message_limit` bytes.
     pub(crate) fn new(message_limit: usize) -> Self {
         Self {
-            context: Self::context(message_limit),
+            context: None,
             reader: FrameReader::new(message_limit),
             held: Vec::new(),
             claim: None,
@@ -189,7 +190,13 @@ impl Session {
         }
     }
 
-    fn context(message_limit: usize) -> WebSocketContext {
+    fn context(&mut self) -> &mut WebSocketContext {
+        let limit = self.message_limit;
+        self.context
+            .get_or_insert_with(|| Box::new(Self::new_context(limit)))
+    }
+
+    fn new_context(message_limit: usize) -> WebSocketContext {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -234,6 +241,16 @@ impl Session {
         if self.done || self.held.is_empty() {
             self.held = Vec::new();
         }
+        self.rest();
+    }
+
+    /// Gives the context's buffer back where it holds nothing that counts.
+    fn rest(&mut self) {
+        if self.reader.is_between_messages()
+            && self.context.as_ref().is_some_and(|context| context.can_write())
+        {
+            self.context = None;
+        }
     }
 
     /// Tries again to get memory for the message that waits for it.
@@ -270,11 +287,8 @@ impl Session {
             match reach.stop {
                 Stop::End => return used,
                 Stop::LargeEnd => {
-                    // The old context keeps the whole allocation of the large message. At the end of a
-                    // message it holds nothing else, unless a Close is under way.
-                    if self.context.can_write() {
-                        self.context = Self::context(self.message_limit);
-                    }
+                    // The old context keeps the whole allocation of the large message.
+                    self.rest();
                     self.lent = self.claim.take();
                 }
                 Stop::Claim(total) => {
@@ -332,13 +346,13 @@ impl Session {
                 input: &mut input,
                 out: legs.client_out(),
             };
-            let event = match self.context.read(&mut pipe) {
+            let event = match self.context().read(&mut pipe) {
                 Ok(tungstenite::Message::Text(text)) => Event::Message(Message::Text(Bytes::from(text))),
                 Ok(tungstenite::Message::Binary(payload)) => Event::Message(Message::Binary(payload)),
                 Ok(tungstenite::Message::Close(close)) => {
                     let code = close.map_or(1005, |frame| u16::from(frame.code));
                     // Puts the reply to the peer's Close into the stream; the error says that it ended.
-                    let _ = self.context.flush(&mut pipe);
+                    let _ = self.context().flush(&mut pipe);
                     self.done = true;
                     Event::Closed(code)
                 }
@@ -390,7 +404,7 @@ impl Session {
             input: &mut &[][..],
             out,
         };
-        let _ = self.context.close(&mut pipe, Some(frame));
+        let _ = self.context().close(&mut pipe, Some(frame));
     }
 }
 
@@ -491,3 +505,6 @@ impl Write for Pipe<'_, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+use async_io::Async;
 use std::future::poll_fn;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -34,7 +36,7 @@ fn sockets() -> (Socket, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, _) = listener.accept().unwrap();
-    (Async::new(server).unwrap(), client)
+    (Socket::new(Async::new(server).unwrap()), client)
 }
 
 /// A stream on which TLS begins.

@@ -1,0 +1,200 @@
+//! What clients do: one piece of work after the other, on one connection or on many.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use countersign_tests::client::{BINARY, Frame};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::Outcome;
+use crate::material::{Credential, Material};
+use crate::server::Server;
+
+/// How long a server is left alone before it is asked what it has used: closes come last.
+const SETTLE: Duration = Duration::from_millis(150);
+/// 401s on one connection, the largest limit that the configuration takes.
+pub(crate) const KEPT: usize = 1000;
+/// Room for an answer, in bytes.
+const ANSWER: usize = 4096;
+
+/// One piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A connection, an upgrade that is granted, and the end of the connection.
+    Upgrade,
+    /// A connection, a 401, and the end of the connection.
+    Refusal,
+    /// A 401 on a connection that stays.
+    KeptRefusal,
+    /// A message there and back.
+    Echo {
+        /// Bytes of its payload.
+        bytes: usize,
+        /// How many are on their way at once, in one write.
+        depth: usize,
+    },
+    /// An open WebSocket on which nothing happens.
+    Idle,
+}
+
+impl Work {
+    /// Returns how often it is done in one measurement.
+    pub(crate) const fn times(self, quick: bool) -> usize {
+        let times = match self {
+            Self::Upgrade | Self::Refusal => 2000,
+            Self::KeptRefusal => 16_000,
+            Self::Echo { bytes, .. } if bytes > 1024 => 16_000,
+            Self::Echo { .. } => 64_000,
+            Self::Idle => 4000,
+        };
+        if quick { times / 8 } else { times }
+    }
+}
+
+/// A client's end of a connection.
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+/// Who works against a server.
+pub(crate) struct Client<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) material: &'a Material,
+    pub(crate) credential: Credential,
+    pub(crate) tls: bool,
+}
+
+impl Client<'_> {
+    /// Does `work` and returns what the server used for each, in nanoseconds or in bytes. Credentials
+    /// that are used once are numbered from `first`.
+    pub(crate) fn measure(&self, work: Work, times: usize, first: usize) -> Outcome<f64> {
+        let used = match work {
+            Work::Upgrade => self.connections(times, first, b"HTTP/1.1 101 ")?,
+            Work::Refusal => self.connections(times, first, b"HTTP/1.1 401 ")?,
+            Work::KeptRefusal => self.kept(times)?,
+            Work::Echo { bytes, depth } => self.echoes(times, bytes, depth)?,
+            Work::Idle => self.idle(times)?,
+        };
+        Ok(used as f64 / times as f64)
+    }
+
+    fn open(&self) -> Outcome<Box<dyn Stream>> {
+        let stream = self.server.connect(self.tls)?;
+        if !self.tls {
+            return Ok(Box::new(stream));
+        }
+        let name = ServerName::try_from("localhost")?;
+        let session = ClientConnection::new(Arc::clone(&self.material.client), name)?;
+        Ok(Box::new(StreamOwned::<_, TcpStream>::new(session, stream)))
+    }
+
+    fn connections(&self, times: usize, first: usize, expected: &[u8]) -> Outcome<u64> {
+        // Signed before anything is measured.
+        let request = |number| self.material.request(self.credential, first + number);
+        let requests = match self.credential {
+            Credential::Fresh(_) => (0..=times).map(request).collect::<Outcome<Vec<_>>>()?,
+            // A second signature over the same claims would be another token.
+            Credential::None | Credential::Ephemeral | Credential::User | Credential::Repeated(_) => {
+                vec![request(0)?; times + 1]
+            }
+        };
+        let (warm, requests) = requests.split_first().ok_or("no request")?;
+        answered(&mut *self.open()?, warm, expected)?;
+        let before = self.server.busy()?;
+        for request in requests {
+            answered(&mut *self.open()?, request, expected)?;
+        }
+        thread::sleep(SETTLE);
+        Ok(self.server.busy()? - before)
+    }
+
+    fn kept(&self, times: usize) -> Outcome<u64> {
+        let request = self.material.request(Credential::None, 0)?;
+        answered(&mut *self.open()?, &request, b"HTTP/1.1 401 ")?;
+        let before = self.server.busy()?;
+        let mut left = times;
+        while left > 0 {
+            let mut stream = self.open()?;
+            let batch = left.min(KEPT);
+            for _ in 0..batch {
+                answered(&mut *stream, &request, b"HTTP/1.1 401 ")?;
+            }
+            left -= batch;
+        }
+        thread::sleep(SETTLE);
+        Ok(self.server.busy()? - before)
+    }
+
+    fn echoes(&self, times: usize, bytes: usize, depth: usize) -> Outcome<u64> {
+        let mut stream = self.open()?;
+        let request = self.material.request(self.credential, 0)?;
+        answered(&mut *stream, &request, b"HTTP/1.1 101 ")?;
+        let frame = Frame::whole(BINARY, &vec![0x5A; bytes]);
+        let burst = frame.masked().repeat(depth);
+        let expected = frame.unmasked().repeat(depth);
+        let mut answer = vec![0; expected.len()];
+        let mut before = 0;
+        for number in 0..times / depth + 1 {
+            if number == 1 {
+                // The first round trip has paid for what only it does.
+                before = self.server.busy()?;
+            }
+            stream.write_all(&burst)?;
+            stream.read_exact(&mut answer)?;
+        }
+        let used = self.server.busy()? - before;
+        if answer != expected {
+            return Err("what came back is no echo".into());
+        }
+        Ok(used)
+    }
+
+    fn idle(&self, times: usize) -> Outcome<u64> {
+        let request = self.material.request(self.credential, 0)?;
+        let open = || -> Outcome<_> {
+            let mut stream = self.open()?;
+            answered(&mut *stream, &request, b"HTTP/1.1 101 ")?;
+            Ok(stream)
+        };
+        // The first one pays for what all share.
+        let first = open()?;
+        thread::sleep(SETTLE);
+        let before = self.server.resident()?;
+        let streams = (0..times).map(|_| open()).collect::<Outcome<Vec<_>>>()?;
+        thread::sleep(2 * SETTLE);
+        let used = self.server.resident()?.saturating_sub(before);
+        drop((first, streams));
+        Ok(used)
+    }
+}
+
+/// Sends a request and reads the whole answer.
+fn answered(stream: &mut dyn Stream, request: &[u8], expected: &[u8]) -> Outcome<()> {
+    stream.write_all(request)?;
+    let (mut answer, mut filled) = ([0; ANSWER], 0);
+    loop {
+        let read = stream.read(answer.get_mut(filled..).unwrap_or_default())?;
+        filled += read;
+        let text = std::str::from_utf8(answer.get(..filled).unwrap_or_default())?;
+        let Some((head, body)) = text.split_once("\r\n\r\n").filter(|_| read > 0) else {
+            if read == 0 {
+                return Err(format!("an answer ended early: {text:?}").into());
+            }
+            continue;
+        };
+        if !head.as_bytes().starts_with(expected) {
+            return Err(text.into());
+        }
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .map_or(Ok(0), str::parse::<usize>)?;
+        if body.len() >= length {
+            return Ok(());
+        }
+    }
+}
