@@ -2,10 +2,17 @@
 //! discarded until it ends its side. A close with unread input would send a reset, and the client
 //! would lose the answer (RFC 9112 section 9.6).
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::socket::Wire;
 use super::{Connection, State};
 use crate::leg::Leg;
-use crate::time::Now;
+use crate::note::{Closed, Note};
+use crate::service::Ended as NoService;
+use crate::time::{Moment, Now};
 use crate::timers::Timer;
+use crate::ws::Close;
 
 /// The most that is read and discarded after the last answer, in bytes.
 pub(super) const DISCARD_LIMIT: usize = 256 * 1024;
@@ -72,5 +79,76 @@ impl Connection {
                 self.over();
             }
         }
+    }
+
+    /// Sends our Close and waits for the client's, at most `closeTimeout`.
+    pub(super) fn end_socket(&mut self, now: Now, close: Close) {
+        let State::Serving(serving) = &mut self.state else {
+            return;
+        };
+        if serving.socket.closing.is_some() {
+            return;
+        }
+        serving.socket.closing = Some(close);
+        // Others must not wait for who is not called any more.
+        serving.socket.service = Box::new(NoService);
+        match &mut serving.wire {
+            Wire::Session(session) => session.close(close, self.legs.client_out()),
+            Wire::Relay(_) => return self.end_relay(now, close),
+        }
+        self.legs.let_go_of_others();
+        self.timers.stop_all();
+        let at = now.at.after(self.rules.limits.close_timeout);
+        self.timers.set(Timer::Close, at);
+        // A client that takes nothing does not answer either, and one whose message waits for memory
+        // is not read: neither is waited for.
+        if matches!(close, Close::SlowConsumer) {
+            self.socket_ended(now, close.code(), close.reason());
+            self.begin_close(now);
+        }
+    }
+
+    /// The client has not answered our Close in time.
+    pub(super) fn give_up_handshake(&mut self, now: Now) {
+        if self.is_relaying() {
+            return self.give_up_relay(now);
+        }
+        let State::Serving(serving) = &self.state else {
+            return;
+        };
+        let close = serving.socket.closing.unwrap_or(Close::Internal);
+        self.note_closed(now.at, close.code(), close.reason().into());
+        self.over();
+    }
+
+    /// Writes the `closed` line, if a socket is open.
+    pub(super) fn socket_ended(&mut self, now: Now, code: u16, reason: &'static str) {
+        if let State::Serving(serving) = &self.state {
+            let (code, reason) = match serving.socket.closing {
+                Some(close) => (close.code(), close.reason()),
+                None => (code, reason),
+            };
+            self.note_closed(now.at, code, reason.into());
+        }
+    }
+
+    fn note_closed(&mut self, at: Moment, code: u16, reason: Cow<'static, str>) {
+        let (State::Serving(serving), Some(server)) = (&self.state, self.server()) else {
+            return;
+        };
+        let closed = Box::new(Closed {
+            server: Arc::clone(&server.id),
+            service: Arc::clone(&serving.socket.rules.name),
+            code,
+            reason,
+            request: serving.socket.request,
+            duration: at.since(serving.socket.opened.at),
+            messages_in: serving.socket.received.messages,
+            messages_out: serving.socket.sent.messages,
+            bytes_in: serving.socket.received.bytes,
+            bytes_out: serving.socket.sent.bytes,
+        });
+        self.gateway().meters().closed(&closed);
+        self.notes.push_back(Note::Closed(closed));
     }
 }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::answer::Asked;
-use super::check::{Purpose, Wished};
+use super::check::Purpose;
+use super::decide::Wished;
 use super::head::Refusal;
-use super::serve::{Held, Way};
+use super::socket::{Held, Way};
 use super::{Connection, State};
 use crate::auth::present::Marker;
 use crate::config::UpstreamProtocol;

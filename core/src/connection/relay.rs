@@ -1,7 +1,7 @@
 //! An open socket behind a proxy: bytes go from leg to leg as they are. Where the upstream's frames end
 //! is known, so that a Close of ours, or a Ping, stands between two of them and never in one.
 
-use super::serve::Wire;
+use super::socket::Wire;
 use super::{Connection, State};
 use crate::leg::{Leg, LegEvent};
 use crate::service::relay::Boundary;

@@ -1,280 +1,25 @@
 //! The third state: the socket is open, until its Close, its stream, or its right ends.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::relay::Relay;
+use super::ends::Ends;
+use super::socket::{Held, RenewedBy, Serving, Socket, Way, Wire};
 use super::{Connection, State};
 use crate::auth::grant::Grant;
-use crate::auth::realm::Realm;
-use crate::gateway::{Ended, Membership, OpenSocket, Order, Proof, Registration, Session as LoginSession};
+use crate::gateway::{Ended, Membership, Proof};
 use crate::leg::Leg;
 use crate::legs::Legs;
-use crate::note::{Closed, Note, RequestId};
+use crate::note::RequestId;
 use crate::rules::Service as ServiceRules;
 use crate::service::relay::Unread;
-use crate::service::{Context, Ended as NoService, LegEvent, Service, Tally, Tunnel};
-use crate::time::{Deadline, Moment, Now};
+use crate::service::{LegEvent, Service, Tally, Tunnel};
+use crate::time::Now;
 use crate::timers::Timer;
 use crate::ws::{self, Close, Event, Session};
 
-/// How much earlier the wall clock has to want a deadline before the timer is moved for it: the two
-/// clocks are read one after the other and never agree to the nanosecond.
-const CLOCK_SLACK: Duration = Duration::from_millis(100);
-
 /// How often a socket tells its session that it is used: far less than what makes one unused.
 const SESSION_NEWS: Duration = Duration::from_secs(60);
-
-/// An open socket and the protocol on it.
-#[derive(Debug)]
-pub(super) struct Serving {
-    pub(super) wire: Wire,
-    pub(super) socket: Socket,
-}
-
-/// What becomes of the bytes.
-#[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it lives in a box, and most sockets have the larger one"
-)]
-pub(super) enum Wire {
-    /// The messages in them are for the service.
-    Session(Session),
-    /// They go to the upstream, and what comes from there goes to the client.
-    Relay(Relay),
-}
-
-/// Where a granted socket leads.
-pub(super) enum Way<'a> {
-    /// To the service, which was asked for at this path.
-    Served(&'a str),
-    /// To a WebSocket upstream that has accepted.
-    Relay(Relay),
-    /// To an upstream without WebSocket, on this leg.
-    Tunnel(Leg),
-}
-
-/// An open socket: who it serves, by what, and until when.
-pub(super) struct Socket {
-    service: Box<dyn Service>,
-    pub(super) rules: Arc<ServiceRules>,
-    /// The name of the data point that it reads.
-    point: Option<Box<str>>,
-    /// Who it serves, and what that rests on.
-    proof: Proof,
-    request: RequestId,
-    opened: Now,
-    /// When the right to the socket ends, and what it is told then.
-    ends: Ends,
-    /// When a message passed last.
-    pub(super) used: Moment,
-    /// When the client was heard of last.
-    pub(super) heard: Moment,
-    /// A Ping was sent and nothing was heard since.
-    pub(super) pinged: bool,
-    /// Our Close was sent.
-    pub(super) closing: Option<Close>,
-    pub(super) received: Tally,
-    pub(super) sent: Tally,
-    /// Its place among the sockets of each session that it came by.
-    memberships: Vec<Membership>,
-    /// When each realm was passed or renewed last.
-    authorized: Vec<(Arc<str>, Now)>,
-    /// The sessions by which realms were renewed last: at most one for each.
-    renewed: Vec<RenewedBy>,
-    /// Where a renewal finds it.
-    registration: Option<Registration>,
-    /// When the sessions were told last that it is used.
-    told: Moment,
-    /// The generation of the revocations that it was held against.
-    revocations: u64,
-    _counted: OpenSocket,
-}
-
-/// A session by which a realm was renewed, and the socket's place in it.
-struct RenewedBy {
-    realm: Arc<str>,
-    session: Arc<LoginSession>,
-    membership: Membership,
-}
-
-impl fmt::Debug for Socket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket")
-            .field("service", &self.rules.name)
-            .field("closing", &self.closing)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What an open socket holds of what all share.
-pub(super) struct Held {
-    pub(super) counted: OpenSocket,
-    pub(super) memberships: Vec<Membership>,
-    pub(super) registration: Option<Registration>,
-    /// The generation of the revocations that it was held against.
-    pub(super) revocations: u64,
-}
-
-impl Serving {
-    pub(super) fn wants_read(&self) -> bool {
-        match &self.wire {
-            Wire::Session(session) => !session.is_blocked() && self.socket.service.takes_messages(),
-            // Once its right has ended, nothing of the client's goes on.
-            Wire::Relay(_) => self.socket.closing.is_none(),
-        }
-    }
-
-    /// Returns when the service wants to be called.
-    pub(super) fn deadline(&self) -> Option<Moment> {
-        self.socket.service.deadline()
-    }
-
-    /// Says whether its bytes go to an upstream as they are.
-    pub(super) const fn is_relayed(&self) -> bool {
-        matches!(self.wire, Wire::Relay(_))
-    }
-
-    /// Says whether a message waits for memory.
-    const fn is_blocked(&self) -> bool {
-        match &self.wire {
-            Wire::Session(session) => session.is_blocked(),
-            Wire::Relay(_) => false,
-        }
-    }
-
-    /// Returns the rules of the service, and the data point that it reads, if it reads one.
-    pub(super) fn service(&self) -> (&ServiceRules, Option<&str>) {
-        (&self.socket.rules, self.socket.point.as_deref())
-    }
-
-    /// Returns what the socket was told since the last time.
-    pub(super) fn order(&self) -> Option<Order> {
-        self.socket.registration.as_ref()?.take()
-    }
-
-    /// Returns who the socket serves.
-    pub(super) const fn proof(&self) -> &Proof {
-        &self.socket.proof
-    }
-
-    /// Says whether something was revoked since this was asked last.
-    pub(super) const fn is_behind(&mut self, revocations: u64) -> bool {
-        let behind = self.socket.revocations != revocations;
-        self.socket.revocations = revocations;
-        behind
-    }
-
-    /// Takes note of how much still waits for the client.
-    pub(super) fn settle(&mut self, waiting: usize) {
-        match &mut self.wire {
-            Wire::Session(session) => session.settle(waiting),
-            Wire::Relay(_) => {}
-        }
-    }
-}
-
-impl Socket {
-    /// Returns when the right to it ends by what is known now.
-    fn ends_now(&self) -> Ends {
-        let renewed = self.renewed.iter().map(|by| by.session.ends());
-        let renewed = renewed.reduce(Deadline::or);
-        Ends::of(&self.rules, &self.proof, self.opened, &self.authorized, renewed)
-    }
-
-    /// Calls the service, and returns the Close that it wants.
-    fn call(
-        &mut self,
-        now: Now,
-        legs: &mut Legs,
-        call: impl FnOnce(&mut dyn Service, &mut Context<'_>),
-    ) -> Option<Close> {
-        let mut close = None;
-        let mut context = Context {
-            now,
-            grant: &self.proof.grant,
-            rules: &self.rules,
-            legs,
-            sent: &mut self.sent,
-            close: &mut close,
-        };
-        call(self.service.as_mut(), &mut context);
-        close
-    }
-}
-
-/// When a right to a socket ends, and what the socket is told then.
-type End = (Deadline, Close);
-
-/// All ends of a right to a socket. Each is looked at by itself: which of two is the nearer one, the
-/// clocks need not agree on.
-#[derive(Clone, Copy, Default)]
-struct Ends {
-    token: Option<Deadline>,
-    session: Option<Deadline>,
-    authorization: Option<Deadline>,
-}
-
-impl Ends {
-    /// The ends of a socket that was opened at `opened`, whose realms were passed last at
-    /// `authorized`, and that was renewed by a session that ends at `renewed`.
-    fn of(
-        rules: &ServiceRules,
-        proof: &Proof,
-        opened: Now,
-        authorized: &[(Arc<str>, Now)],
-        renewed: Option<Deadline>,
-    ) -> Self {
-        // Under a session the time counts from its login, else from the upgrade.
-        let logged_in = |realm: &Arc<Realm>| proof.sessions.iter().any(|session| session.is_of(&realm.name));
-        let elsewhere = rules.realms().filter(|realm| !logged_in(realm));
-        let timeouts = elsewhere.filter_map(|realm| realm.session_timeout);
-        let by_login = proof.sessions.iter().map(|session| session.ends());
-        let by_session = by_login
-            .chain(renewed)
-            .chain(timeouts.map(|timeout| Deadline::after(timeout, opened)))
-            .reduce(Deadline::or);
-        let by_realm = |realm: &Arc<Realm>| {
-            let (_, passed) = authorized.iter().find(|(name, _)| *name == realm.name)?;
-            Some(Deadline::after(realm.authorization_timeout?, *passed))
-        };
-        Self {
-            token: proof.grant.expires,
-            session: by_session,
-            authorization: rules.realms().filter_map(by_realm).reduce(Deadline::or),
-        }
-    }
-
-    fn all(self) -> impl Iterator<Item = End> {
-        let all = [
-            (self.token, Close::TokenExpired),
-            (self.session, Close::SessionTimeout),
-            (self.authorization, Close::AuthorizationTimeout),
-        ];
-        all.into_iter()
-            .filter_map(|(deadline, close)| Some((deadline?, close)))
-    }
-
-    /// Returns the end that has come, the one that came first if there are several.
-    fn due(self, now: Now) -> Option<Close> {
-        let due = self.all().filter(|(deadline, _)| deadline.is_due(now));
-        Some(due.min_by_key(|(deadline, _)| deadline.at)?.1)
-    }
-
-    /// Returns what ends as soon as one of both does.
-    fn or(self, other: Self) -> Self {
-        let or =
-            |one: Option<Deadline>, two: Option<Deadline>| one.into_iter().chain(two).reduce(Deadline::or);
-        Self {
-            token: or(self.token, other.token),
-            session: or(self.session, other.session),
-            authorization: or(self.authorization, other.authorization),
-        }
-    }
-}
 
 impl Connection {
     /// Opens the socket. The 101 has been queued.
@@ -403,7 +148,7 @@ impl Connection {
         }
     }
 
-    fn is_relaying(&self) -> bool {
+    pub(super) fn is_relaying(&self) -> bool {
         matches!(&self.state, State::Serving(serving) if serving.is_relayed())
     }
 
@@ -556,25 +301,6 @@ impl Connection {
         }
     }
 
-    /// Runs the timer of the nearest end.
-    fn watch_end(&mut self, now: Now) {
-        let State::Serving(serving) = &self.state else {
-            return;
-        };
-        let at = |(deadline, _): End| {
-            let by_wall = deadline.moment(now);
-            if by_wall.after(CLOCK_SLACK) < deadline.at {
-                by_wall
-            } else {
-                deadline.at
-            }
-        };
-        match serving.socket.ends.all().map(at).min() {
-            Some(at) => self.timers.set(Timer::Expiry, at),
-            None => self.timers.stop(Timer::Expiry),
-        }
-    }
-
     /// Looks whether a session that opened the socket has ended, and tells it that it is used.
     fn tick_session(&mut self, now: Now) -> Option<Close> {
         let gateway = Arc::clone(self.gateway());
@@ -638,76 +364,5 @@ impl Connection {
             ws::ping(self.legs.client_out());
             self.timers.set(Timer::Ping, now.at.after(interval));
         }
-    }
-
-    /// Sends our Close and waits for the client's, at most `closeTimeout`.
-    pub(super) fn end_socket(&mut self, now: Now, close: Close) {
-        let State::Serving(serving) = &mut self.state else {
-            return;
-        };
-        if serving.socket.closing.is_some() {
-            return;
-        }
-        serving.socket.closing = Some(close);
-        // Others must not wait for who is not called any more.
-        serving.socket.service = Box::new(NoService);
-        match &mut serving.wire {
-            Wire::Session(session) => session.close(close, self.legs.client_out()),
-            Wire::Relay(_) => return self.end_relay(now, close),
-        }
-        self.legs.let_go_of_others();
-        self.timers.stop_all();
-        let at = now.at.after(self.rules.limits.close_timeout);
-        self.timers.set(Timer::Close, at);
-        // A client that takes nothing does not answer either, and one whose message waits for memory
-        // is not read: neither is waited for.
-        if matches!(close, Close::SlowConsumer) {
-            self.socket_ended(now, close.code(), close.reason());
-            self.begin_close(now);
-        }
-    }
-
-    /// The client has not answered our Close in time.
-    pub(super) fn give_up_handshake(&mut self, now: Now) {
-        if self.is_relaying() {
-            return self.give_up_relay(now);
-        }
-        let State::Serving(serving) = &self.state else {
-            return;
-        };
-        let close = serving.socket.closing.unwrap_or(Close::Internal);
-        self.note_closed(now.at, close.code(), close.reason().into());
-        self.over();
-    }
-
-    /// Writes the `closed` line, if a socket is open.
-    pub(super) fn socket_ended(&mut self, now: Now, code: u16, reason: &'static str) {
-        if let State::Serving(serving) = &self.state {
-            let (code, reason) = match serving.socket.closing {
-                Some(close) => (close.code(), close.reason()),
-                None => (code, reason),
-            };
-            self.note_closed(now.at, code, reason.into());
-        }
-    }
-
-    fn note_closed(&mut self, at: Moment, code: u16, reason: Cow<'static, str>) {
-        let (State::Serving(serving), Some(server)) = (&self.state, self.server()) else {
-            return;
-        };
-        let closed = Box::new(Closed {
-            server: Arc::clone(&server.id),
-            service: Arc::clone(&serving.socket.rules.name),
-            code,
-            reason,
-            request: serving.socket.request,
-            duration: at.since(serving.socket.opened.at),
-            messages_in: serving.socket.received.messages,
-            messages_out: serving.socket.sent.messages,
-            bytes_in: serving.socket.received.bytes,
-            bytes_out: serving.socket.sent.bytes,
-        });
-        self.gateway().meters().closed(&closed);
-        self.notes.push_back(Note::Closed(closed));
     }
 }
