@@ -193,7 +193,7 @@ impl Gateway {
                 ),
                 (
                     "bus_unopened_total",
-                    "What came from Redis and no node has sealed.",
+                    "What came from Redis and no node has sealed, or none with this configuration.",
                     bus.unopened(),
                 ),
             ] {

@@ -216,10 +216,13 @@ pub(crate) enum Opcode {
     Close,
 }
 
+/// What the frame of a whole text begins with.
+pub(crate) const WHOLE_TEXT: u8 = 0x81;
+
 /// Writes the header of a whole, unmasked frame with `length` bytes of payload.
 pub(crate) fn write_header(out: &mut Vec<u8>, opcode: Opcode, length: usize) {
     out.push(match opcode {
-        Opcode::Text => 0x81,
+        Opcode::Text => WHOLE_TEXT,
         Opcode::Binary => 0x82,
         Opcode::Ping => 0x89,
         Opcode::Close => 0x88,

@@ -73,6 +73,27 @@ impl Redis {
         }
     }
 
+    /// Says everything that was published so far once more, to everybody.
+    pub fn repeat(&self) {
+        let published = self.state().published.clone();
+        for message in published {
+            self.say(&message);
+        }
+    }
+
+    /// Says `message` to every subscriber, as if somebody had published it.
+    pub fn say(&self, message: &[u8]) {
+        for (channel, mailbox) in &self.state().mailboxes {
+            let message = array(&[&bulk(b"message"), &bulk(channel), &bulk(message)]);
+            mailbox.lock().unwrap().push_back(message);
+        }
+    }
+
+    /// Returns what was published last.
+    pub fn last_published(&self) -> Option<Vec<u8>> {
+        self.state().published.last().cloned()
+    }
+
     /// Returns the names of the commands so far.
     pub fn asked(&self) -> Vec<String> {
         self.state().asked.clone()

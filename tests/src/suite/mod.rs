@@ -6,6 +6,8 @@ pub mod basic;
 pub mod bearer;
 pub mod broadcast;
 pub mod bus;
+pub mod bus_broadcast;
+pub mod bus_points;
 pub mod carriers;
 pub mod chain;
 pub mod demo;
@@ -144,6 +146,19 @@ macro_rules! rows {
                 a_node_starts_without_redis,
                 redis_asks_who_it_is,
                 a_wrong_bus_does_not_load,
+            ],
+            bus_broadcast: [
+                m18_a_broadcast_is_one_on_all_nodes,
+                m18_a_burst_is_heard_on_all_nodes_in_order,
+                m18_what_redis_repeats_or_invents_is_not_heard,
+                m18_a_message_for_no_broadcast_of_this_node_is_dropped,
+                m18_while_redis_is_away_members_hear_their_own_node,
+                m18_a_slow_member_on_another_node_is_1013_and_hurts_nobody,
+                m18_a_message_of_more_than_4_mib_stays_on_its_node,
+                m18_a_slow_redis_holds_senders_up_for_a_short_time,
+                m18_a_topic_is_shared_as_soon_as_it_is_configured,
+            ],
+            bus_points: [
                 m16_a_data_point_is_one_on_all_nodes,
                 m16_data_points_catch_up_after_redis_was_away,
             ],
