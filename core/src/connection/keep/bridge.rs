@@ -247,6 +247,22 @@ mod tests {
     }
 
     #[test]
+    fn m18_what_another_node_says_is_kept_once_for_all_members() {
+        let (hub, bus) = (Hub::default(), bus());
+        let mut bridge = bridge(&hub, &["a"]);
+        let members: Vec<_> = (1..=100)
+            .map(|number| hub.enter(&"a".into(), (number, &Arc::default()), 1000))
+            .collect();
+        bridge.hear(&bus, &said("a", binary(100)), Now::default());
+        let places = members.iter().map(|member| match member.take(true) {
+            Found::Message(message) => message.frame().as_ptr(),
+            Found::Nothing | Found::Overflow => panic!("nothing was heard"),
+        });
+        let places: Vec<_> = places.collect();
+        assert!(places.iter().all(|place| *place == places[0]));
+    }
+
+    #[test]
     fn m18_what_is_for_no_topic_of_this_node_is_refused() {
         let (hub, bus) = (Hub::default(), bus());
         let mut bridge = bridge(&hub, &["a"]);
