@@ -171,14 +171,13 @@ impl Cluster {
             self.settle();
         }
         let mut heard = vec![Vec::new(); NODES];
-        for index in 0..NODES {
+        for (index, heard) in heard.iter_mut().enumerate() {
             while !last
                 .iter()
                 .enumerate()
-                .all(|last| heard[index].contains(&(last.0, *last.1)))
+                .all(|last| heard.contains(&(last.0, *last.1)))
             {
-                let message = self.hear(index);
-                heard[index].push(message);
+                heard.push(self.hear(index));
             }
         }
         let now: Vec<_> = self.nodes.iter().map(|node| alone(&node.stage)).collect();
