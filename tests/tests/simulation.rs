@@ -33,11 +33,14 @@ fn busy_day(habits: Habits, seed: u64) -> (u64, [u64; 3]) {
     assert_eq!(upstream.open(), 0, "seed {seed}: somebody holds the upstream");
     let mut seen = [0; 3];
     for note in sim.notes() {
-        match note {
-            Note::Closed(closed) if &*closed.service == "chat" => seen[0] += closed.messages_out,
-            Note::Closed(closed) if &*closed.service == "app" => seen[1] += closed.bytes_out,
-            Note::Decision(decision) => seen[2] += u64::from(decision.status == 200),
-            _ => {}
+        if let Note::Closed(closed) = note {
+            match &*closed.service {
+                "chat" => seen[0] += closed.messages_out,
+                "app" => seen[1] += closed.bytes_out,
+                _ => {}
+            }
+        } else if let Note::Decision(decision) = note {
+            seen[2] += u64::from(decision.status == 200);
         }
     }
     (sim.hash(), seen)
