@@ -68,6 +68,7 @@ macro_rules! rows {
                 e19_health_is_answered_without_a_token,
                 r17_the_admin_listener_checks_host,
                 e17_figures_are_counted,
+                e15_what_is_closed_at_accept_is_counted,
                 e20_revoking_needs_the_token,
                 e20_a_revoked_subject_loses_its_sockets,
                 e20_a_revocation_says_whose,
