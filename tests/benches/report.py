@@ -58,7 +58,12 @@ START_UP_SECONDS = 2.0
 
 def measured(name):
     path = MEASURED / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    data = json.loads(path.read_text())
+    for row in data["rows"]:
+        row["values"] = dict(row["values"])
+    return data
 
 
 def number(value):
@@ -67,11 +72,13 @@ def number(value):
     return f"{value:.2f}" if value < 10 else f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
 
 
-def verdict(found, most):
+def verdict(found, most, quick):
+    if quick:
+        return "not judged"
     return "met" if found <= most else "**not met**"
 
 
-def smol_goal(row):
+def smol_goal(row, quick):
     if row["name"] not in GOALS:
         return "-"
     column, other, most = GOALS[row["name"]]
@@ -79,20 +86,20 @@ def smol_goal(row):
     if value is None or (other and beside is None):
         return "not compared"
     if other:
-        return f"{value / beside:.2f} of {other}, at most {most:.2f}: {verdict(value / beside, most)}"
-    return f"at most {most}: {verdict(value, most)}"
+        return f"{value / beside:.2f} of {other}, at most {most:.2f}: {verdict(value / beside, most, quick)}"
+    return f"at most {most}: {verdict(value, most, quick)}"
 
 
-def std_goal(row):
+def std_goal(row, quick):
     value, floor = row["values"].get("std"), row["values"].get("std floor")
     if row["name"] == "idle, TLS" and value is not None:
-        return f"at most {STD_IDLE_TLS:.0f}: {verdict(value, STD_IDLE_TLS)}"
+        return f"at most {STD_IDLE_TLS:.0f}: {verdict(value, STD_IDLE_TLS, quick)}"
     if value is None or floor is None or not row["name"].startswith(("upgrade", "echo")):
         return "-"
     # What it does once and the floor every time, or what the floor does not do.
     if "repeated" in row["name"]:
         return f"{value / floor:.2f}"
-    return f"{value / floor:.2f}, at most {STD_RATIO}: {verdict(value / floor, STD_RATIO)}"
+    return f"{value / floor:.2f}, at most {STD_RATIO}: {verdict(value / floor, STD_RATIO, quick)}"
 
 
 def lines(head, rows):
@@ -106,7 +113,12 @@ def table(data):
     columns = ["smol", "smol floor", "std", "std floor", "HAProxy", "nginx", "axum"]
     present = [name for name in columns if any(name in row["values"] for row in data["rows"])]
     rows = [
-        [f"{row['name']}, {row['unit']}", *(number(row["values"].get(name)) for name in present), smol_goal(row), std_goal(row)]
+        [
+            f"{row['name']}, {row['unit']}",
+            *(number(row["values"].get(name)) for name in present),
+            smol_goal(row, data["quick"]),
+            std_goal(row, data["quick"]),
+        ]
         for row in data["rows"]
     ]
     yield from lines(["one", *present, "goal of smol", "goal of std"], rows)
@@ -114,13 +126,13 @@ def table(data):
         yield f"\n{note}"
 
 
-def growth_goal(row):
+def growth_goal(row, quick):
     values = list(row["values"].values())
     if row["name"].startswith("start-up"):
-        return f"at most {START_UP_SECONDS:.0f} s: {verdict(values[0], START_UP_SECONDS)}"
+        return f"at most {START_UP_SECONDS:.0f} s: {verdict(values[0], START_UP_SECONDS, quick)}"
     most = next(most for name, most in GROWTH.items() if row["name"].startswith(name))
     worst = max(values[1:]) / values[0]
-    return f"{worst:.2f}, at most {most:.2f}: {verdict(worst, most)}"
+    return f"{worst:.2f}, at most {most:.2f}: {verdict(worst, most, quick)}"
 
 
 def growth(data):
@@ -128,7 +140,7 @@ def growth(data):
     for row in data["rows"]:
         unit = "" if row["name"].startswith("start-up") else f" {row['unit']}"
         cells = "; ".join(f"{name} {number(value)}{unit}" for name, value in row["values"].items())
-        rows.append([row["name"], cells, growth_goal(row)])
+        rows.append([row["name"], cells, growth_goal(row, data["quick"])])
     yield from lines(["what", "found", "goal"], rows)
 
 

@@ -30,9 +30,10 @@ impl Figures {
             None => " - |".to_owned(),
         });
         println!("| {name} |{}", cells.collect::<String>());
-        let values: serde_json::Map<_, _> = values
+        // As pairs: the order of the columns means something, and that of an object's members nothing.
+        let values: Vec<_> = values
             .iter()
-            .filter_map(|(column, value)| Some((column.clone(), json!((*value)?))))
+            .filter_map(|(column, value)| Some(json!([column, (*value)?])))
             .collect();
         self.rows
             .push(json!({"table": table, "name": name, "unit": unit, "values": values}));
