@@ -139,7 +139,9 @@ impl Run {
                 }
                 ready!(self.alarm.poll(cx, wait.deadline(), self.shared.clock));
             }
-            Step::Dial(dial) => self.legs.push((dial.leg, Stream::dialing(dial))),
+            Step::Dial(dial) => self
+                .legs
+                .push((dial.leg, Stream::dialing(dial, self.shared.gateway.lookups()))),
             Step::Secure(leg, tls) => {
                 if let Some(stream) = stream(&mut self.legs, leg) {
                     stream.secure(tls);

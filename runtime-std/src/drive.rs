@@ -37,7 +37,7 @@ pub(crate) fn drive(
             Step::Wait(wait) => wait,
             Step::Dial(dial) => {
                 let leg = dial.leg;
-                if let Some(result) = legs.dial(dial) {
+                if let Some(result) = legs.dial(dial, shared.gateway.lookups()) {
                     connection.handle(now, Input::Dialed(leg, result));
                 }
                 continue;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::connection::Wait;
+use countersign_core::gateway::Lookups;
 use countersign_core::leg::{Break, ClientTls, Destination, Dial, DialError, Leg, Opened, Tls};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::crew::Crew;
 use crate::files::Served;
-use crate::lookup::LOOKUPS;
 use crate::mailbox::{Mail, Mailbox};
 use crate::stream::{Event, SCRATCH, Stream};
 
@@ -48,7 +48,7 @@ impl Legs {
 
     /// Begins to open a leg. The result is there at once for files and for what cannot begin,
     /// otherwise it comes as an event.
-    pub(crate) fn dial(&mut self, dial: Dial) -> Option<Result<Opened, DialError>> {
+    pub(crate) fn dial(&mut self, dial: Dial, lookups: &Arc<Lookups>) -> Option<Result<Opened, DialError>> {
         let leg = dial.leg;
         match dial.to {
             // This thread serves one connection: a slow disk holds up nobody else.
@@ -63,7 +63,7 @@ impl Legs {
                 if let Ok(address) = host.parse::<IpAddr>() {
                     return self.resolved(leg, vec![SocketAddr::new(address, port)]).map(Err);
                 }
-                let Some(place) = LOOKUPS.begin() else {
+                let Some(place) = lookups.begin() else {
                     self.forget(leg);
                     return Some(Err(DialError::Name));
                 };

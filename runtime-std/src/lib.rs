@@ -9,7 +9,6 @@ mod crew;
 mod drive;
 mod files;
 mod legs;
-mod lookup;
 mod mailbox;
 mod server;
 mod stream;
