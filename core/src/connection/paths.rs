@@ -98,9 +98,9 @@ impl Connection {
                 Ok(Visit::Post(length, Posted::Ticket(Box::new(order))))
             }
             (PathKind::Renewal, Method::Post) => {
-                let origin = self.cross_origin(head, realm, asked)?;
+                self.cross_origin(head, realm, asked)?;
                 let length = body_length(head)?;
-                let renewal = self.renewal(now, head, realm, origin.as_ref(), asked)?;
+                let renewal = self.renewal(now, head, realm, asked)?;
                 Ok(Visit::Post(length, Posted::Renewal(Box::new(renewal))))
             }
             (PathKind::Ticket | PathKind::Renewal, Method::Options) => {

@@ -11,7 +11,7 @@ use super::check::Purpose;
 use super::form::has_content_type;
 use super::head::{RETRY_AFTER, Refusal};
 use crate::auth::json;
-use crate::auth::present::{Presented, Ways, present};
+use crate::auth::present::Presented;
 use crate::auth::realm::Realm;
 use crate::bus::Standing;
 use crate::config::Scheme;
@@ -20,7 +20,6 @@ use crate::http::{Host, Origin, Reply, RequestHead, Status, Target as RequestTar
 use crate::reason::Reason;
 use crate::rules::{Found, Target};
 use crate::time::Now;
-use crate::trace::Check;
 
 /// What a ticket is asked for with, up to the body.
 pub(super) struct Order {
@@ -56,26 +55,7 @@ impl Connection {
         origin: Option<Origin>,
         asked: &mut Asked,
     ) -> Result<Order, Refusal> {
-        let ways = Ways {
-            // A ticket cannot make a ticket.
-            ticket: false,
-            ..realm.ways(None)
-        };
-        asked.trace.begin(Check::Carrier);
-        let presentation =
-            present(head, Vec::new(), ways).map_err(|conflict| Self::conflict(conflict, realm))?;
-        let Some(presented) = presentation.presented else {
-            asked.trace.begin(Check::Verify);
-            let reply = self.unauthorized(now, realm, asked, None, false);
-            return Err((reply, Reason::NoCredential));
-        };
-        asked.came_by(&presented);
-        asked.trace.begin(Check::MissingOrigin);
-        if presented.ambient && origin.is_none() {
-            return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
-        }
-        asked.trace.begin(Check::Throttle);
-        self.check_throttle(now, &presented.credential)?;
+        let presented = self.own_credential(now, head, realm, asked)?;
         Ok(Order {
             realm: Arc::clone(realm),
             presented,

@@ -326,6 +326,24 @@ pub fn e20_the_file_is_watched(world: &World) {
     stage.wait_until("the report", |stage| stage.reload_failures() == 1);
 }
 
+/// A token that can be guessed is told, and one that cannot is not.
+pub fn e20_a_short_token_is_told(world: &World) {
+    let start = |token: &str| standard().file("admin.token", token).start(world);
+    let stage = start("hunter2");
+    stage.wait_until("the warning", |stage| {
+        stage
+            .log()
+            .contains("admin.token: the token is shorter than 16 characters")
+    });
+    assert!(!stage.log().contains("hunter2"));
+    let stage = start("sixteen-letters-");
+    // The other warning of this listener comes with it.
+    stage.wait_until("a warning", |stage| {
+        stage.log().contains("forgotten at a restart")
+    });
+    assert!(!stage.log().contains("shorter"));
+}
+
 /// The listener is for this machine alone, and its token is needed.
 pub fn admin_is_for_loopback(_world: &World) {
     for (setup, message) in [

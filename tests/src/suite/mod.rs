@@ -76,6 +76,7 @@ macro_rules! rows {
                 e20_a_factor_that_is_revoked_meanwhile_reads_nothing,
                 e20_the_file_is_watched,
                 admin_is_for_loopback,
+                e20_a_short_token_is_told,
             ],
             basic: [
                 m04_right_passwords_are_granted,
