@@ -187,6 +187,9 @@ mod tests {
 
     const STACK: usize = 256 * 1024;
 
+    /// Longer than any test.
+    const ALWAYS: Duration = Duration::from_secs(3600);
+
     /// Waits until so many threads are idle.
     fn wait_for_idle(crew: &Crew, idle: usize) {
         while crew.0.bench().idle.len() != idle {
@@ -208,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_thread_survives_a_panic_and_is_used_again() {
-        let crew = Crew::new("test", STACK);
+        let crew = Crew::with_idle_time("test", STACK, ALWAYS);
         crew.run(Box::new(|| panic!("expected in this test"))).unwrap();
         wait_for_idle(&crew, 1);
         let first = occupy(&crew).0.recv().unwrap();
@@ -223,7 +226,7 @@ mod tests {
 
     #[test]
     fn no_more_threads_stay_idle_than_the_limit() {
-        let crew = Crew::new("test", STACK);
+        let crew = Crew::with_idle_time("test", STACK, ALWAYS);
         let busy: Vec<_> = (0..=IDLE_LIMIT).map(|_| occupy(&crew)).collect();
         for (tell, _) in &busy {
             tell.recv().unwrap();
