@@ -182,6 +182,16 @@ impl Gateway {
         ] {
             text.gauge(name, help, value);
         }
+        text.head(
+            "over_limit_total",
+            "counter",
+            "Connections that were closed at accept because a limit was reached.",
+        );
+        let _ = writeln!(
+            text.0,
+            "countersign_over_limit_total {}",
+            self.admissions.refused()
+        );
         if let Some(bus) = self.bus() {
             let up = usize::from(bus.standing() == Standing::Up);
             text.gauge("bus_up", "1 while the node shares with the others.", up);

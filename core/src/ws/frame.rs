@@ -193,7 +193,13 @@ impl Header {
             },
             length => (u64::from(length), 0),
         };
-        if (control && (payload > CONTROL_MAX || !fin)) || payload > i64::MAX as u64 {
+        // RFC 6455 section 5.2: the length is written in as few bytes as it takes.
+        let shortest = match extended {
+            2 => payload >= 126,
+            8 => payload > u64::from(u16::MAX),
+            _ => true,
+        };
+        if (control && (payload > CONTROL_MAX || !fin)) || payload > i64::MAX as u64 || !shortest {
             return Err(());
         }
         let len = 2 + extended + 4;

@@ -70,6 +70,7 @@ macro_rules! rows {
                 e19_health_is_answered_without_a_token,
                 r17_the_admin_listener_checks_host,
                 e17_figures_are_counted,
+                e15_what_is_closed_at_accept_is_counted,
                 e20_revoking_needs_the_token,
                 e20_a_revoked_subject_loses_its_sockets,
                 e20_a_revocation_says_whose,
@@ -239,6 +240,7 @@ macro_rules! rows {
             drain: [
                 e18_open_sockets_are_told,
                 e18_new_upgrades_are_503,
+                e18_who_never_hangs_up_does_not_hold_up_the_exit,
                 e18_a_close_follows_whole_frames,
             ],
             echo: [
@@ -261,6 +263,7 @@ macro_rules! rows {
                 m35_a_bad_password_is_the_page_with_401,
                 r16_a_login_needs_the_pages_field_and_cookie,
                 r16_a_foreign_or_missing_origin_cannot_log_in,
+                r16_a_form_from_another_site_is_refused,
                 e14_guessing_at_the_form_is_throttled,
                 e14_a_dead_session_is_no_guess,
                 r11_the_page_is_not_fetched_from_elsewhere,
@@ -591,6 +594,7 @@ macro_rules! rows {
                 m28_the_authorization_timeout_closes_the_socket,
                 m28_the_same_subject_stays,
                 m28_another_subject_ends_the_socket,
+                m28_a_socket_that_ends_is_not_renewed,
                 m28_a_bad_renewal_touches_nothing,
                 r14_a_renewal_replaces_the_credential,
                 r14_each_factor_is_renewed_alone,
