@@ -57,9 +57,17 @@ impl Connection {
     }
 
     pub(super) fn tick_close(&mut self) {
-        if self.legs.client_hung_up() && self.legs.client().eof && self.legs.others_waiting() == 0 {
+        let client = self.legs.client();
+        // Letting go of a stream that both sides are done with ends it in order: only TLS has more to say.
+        let told = self.legs.client_hung_up() || (client.out.is_empty() && !self.speaks_tls());
+        if told && client.eof && self.legs.others_waiting() == 0 {
             self.over();
         }
+    }
+
+    /// Says whether TLS is spoken with the client.
+    fn speaks_tls(&self) -> bool {
+        self.server().is_some_and(|server| server.tls.is_some())
     }
 
     /// The client has not ended its side, or has not taken what was left, in time.
