@@ -58,3 +58,8 @@ mod proxy_protocol;
 mod rules;
 mod timers;
 mod tls;
+
+/// The pages for who builds on the core: what they show is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/service.md")]
+struct Pages;

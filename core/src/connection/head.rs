@@ -6,7 +6,7 @@ use super::answer::Asked;
 use super::paths::Visit;
 use super::read::{Goal, is_fetched_from_elsewhere, is_read};
 use super::{Connection, State};
-use crate::auth::present::{Conflict, Presentation, present};
+use crate::auth::present::{Conflict, Presentation, Presented, Ways, present};
 use crate::auth::realm::Realm;
 use crate::config::{CONTENT_SECURITY_POLICY, Page};
 use crate::gateway::{Place, StepUp};
@@ -297,6 +297,37 @@ impl Connection {
         } else {
             Err(forbidden())
         }
+    }
+
+    /// Finds the credential of a request to one of our own endpoints, which needs one of its own: a ticket
+    /// opens one socket and does nothing else.
+    pub(super) fn own_credential(
+        &self,
+        now: Now,
+        head: &RequestHead,
+        realm: &Arc<Realm>,
+        asked: &mut Asked,
+    ) -> Result<Presented, Refusal> {
+        let ways = Ways {
+            ticket: false,
+            ..realm.ways(None)
+        };
+        asked.trace.begin(Check::Carrier);
+        let presentation =
+            present(head, Vec::new(), ways).map_err(|conflict| Self::conflict(conflict, realm))?;
+        let Some(presented) = presentation.presented else {
+            asked.trace.begin(Check::Verify);
+            let reply = self.unauthorized(now, realm, asked, None, false);
+            return Err((reply, Reason::NoCredential));
+        };
+        asked.came_by(&presented);
+        asked.trace.begin(Check::MissingOrigin);
+        if presented.ambient && !asked.with_origin {
+            return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
+        }
+        asked.trace.begin(Check::Throttle);
+        self.check_throttle(now, &presented.credential)?;
+        Ok(presented)
     }
 
     pub(super) fn conflict(conflict: Conflict, realm: &Realm) -> Refusal {

@@ -260,7 +260,7 @@ impl Connection {
             State::Checking(_) => self.tick_check(now),
             State::Awaiting(_) => self.tick_await(now),
             State::Opening(_) => self.tick_opening(now),
-            State::Closing(_) => self.tick_close(),
+            State::Closing(_) => self.tick_close(now),
             State::Keeping(_) => self.tick_keep(now),
             State::Fetching(_) | State::Serving(_) | State::Closed => {}
         }

@@ -7,15 +7,14 @@ use super::answer::Asked;
 use super::check::Purpose;
 use super::head::Refusal;
 use super::{Connection, State};
-use crate::auth::present::{Presented, Ways, present};
+use crate::auth::present::Presented;
 use crate::auth::realm::Realm;
 use crate::config::Scheme;
 use crate::gateway::{Order, Proof, Renewed};
-use crate::http::{FieldError, Origin, Reply, RequestHead, Status};
+use crate::http::{FieldError, Reply, RequestHead, Status};
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::Now;
-use crate::trace::Check;
 use crate::ws::Close;
 
 /// The field that names a socket, in the 101 and in the renewal.
@@ -58,17 +57,8 @@ impl Connection {
         now: Now,
         head: &RequestHead,
         realm: &Arc<Realm>,
-        origin: Option<&Origin>,
         asked: &mut Asked,
     ) -> Result<Renewal, Refusal> {
-        let ways = Ways {
-            // A ticket opens one socket and keeps none.
-            ticket: false,
-            ..realm.ways(None)
-        };
-        asked.trace.begin(Check::Carrier);
-        let presentation =
-            present(head, Vec::new(), ways).map_err(|conflict| Self::conflict(conflict, realm))?;
         let socket = match head.fields().single(SOCKET) {
             Ok(id) => id.map(|id| Secret::new(id.as_bytes().to_vec())),
             Err(FieldError::NotText) => Some(Secret::new(Vec::new())),
@@ -76,18 +66,7 @@ impl Connection {
                 return Err((Reply::closing(Status::BadRequest), Reason::BadRequest));
             }
         };
-        let Some(presented) = presentation.presented else {
-            asked.trace.begin(Check::Verify);
-            let reply = self.unauthorized(now, realm, asked, None, false);
-            return Err((reply, Reason::NoCredential));
-        };
-        asked.came_by(&presented);
-        asked.trace.begin(Check::MissingOrigin);
-        if presented.ambient && origin.is_none() {
-            return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
-        }
-        asked.trace.begin(Check::Throttle);
-        self.check_throttle(now, &presented.credential)?;
+        let presented = self.own_credential(now, head, realm, asked)?;
         Ok(Renewal {
             realm: Arc::clone(realm),
             presented,

@@ -8,10 +8,9 @@ use serde_json::Value;
 use super::Connection;
 use super::answer::Asked;
 use super::check::Purpose;
-use super::form::has_content_type;
 use super::head::{RETRY_AFTER, Refusal};
 use crate::auth::json;
-use crate::auth::present::{Presented, Ways, present};
+use crate::auth::present::Presented;
 use crate::auth::realm::Realm;
 use crate::bus::Standing;
 use crate::config::Scheme;
@@ -20,7 +19,6 @@ use crate::http::{Host, Origin, Reply, RequestHead, Status, Target as RequestTar
 use crate::reason::Reason;
 use crate::rules::{Found, Target};
 use crate::time::Now;
-use crate::trace::Check;
 
 /// What a ticket is asked for with, up to the body.
 pub(super) struct Order {
@@ -28,7 +26,6 @@ pub(super) struct Order {
     presented: Presented,
     host: Option<Host>,
     origin: Option<Origin>,
-    is_json: bool,
 }
 
 impl fmt::Debug for Order {
@@ -56,32 +53,12 @@ impl Connection {
         origin: Option<Origin>,
         asked: &mut Asked,
     ) -> Result<Order, Refusal> {
-        let ways = Ways {
-            // A ticket cannot make a ticket.
-            ticket: false,
-            ..realm.ways(None)
-        };
-        asked.trace.begin(Check::Carrier);
-        let presentation =
-            present(head, Vec::new(), ways).map_err(|conflict| Self::conflict(conflict, realm))?;
-        let Some(presented) = presentation.presented else {
-            asked.trace.begin(Check::Verify);
-            let reply = self.unauthorized(now, realm, asked, None, false);
-            return Err((reply, Reason::NoCredential));
-        };
-        asked.came_by(&presented);
-        asked.trace.begin(Check::MissingOrigin);
-        if presented.ambient && origin.is_none() {
-            return Err((Reply::closing(Status::Forbidden), Reason::BadOrigin));
-        }
-        asked.trace.begin(Check::Throttle);
-        self.check_throttle(now, &presented.credential)?;
+        let presented = self.own_credential(now, head, realm, asked)?;
         Ok(Order {
             realm: Arc::clone(realm),
             presented,
             host: head.host().cloned(),
             origin,
-            is_json: has_content_type(head, "application/json"),
         })
     }
 
@@ -107,12 +84,13 @@ impl Connection {
         }
     }
 
-    /// Reads what the ticket is to be good for.
+    /// Reads what the ticket is to be good for. The body is JSON, whatever its type is said to be: many
+    /// clients name another one unasked, and what a page may send was decided by its Origin.
     fn bound(&self, order: &Order, body: &[u8]) -> Result<Bound, Status> {
         let server = self.server().ok_or(Status::InternalServerError)?;
         let endpoint = if body.is_empty() {
             None
-        } else if order.is_json {
+        } else {
             let members = json::object(body).map_err(|_| Status::BadRequest)?;
             if members.keys().any(|name| name != "endpoint") {
                 return Err(Status::BadRequest);
@@ -122,8 +100,6 @@ impl Connection {
                 Some(Value::String(path)) => Some(self.endpoint(order, path).ok_or(Status::BadRequest)?),
                 Some(_) => return Err(Status::BadRequest),
             }
-        } else {
-            return Err(Status::UnsupportedMediaType);
         };
         Ok(Bound {
             server: Arc::clone(&server.id),

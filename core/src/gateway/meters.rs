@@ -183,6 +183,16 @@ impl Gateway {
         ] {
             text.gauge(name, help, value);
         }
+        text.head(
+            "over_limit_total",
+            "counter",
+            "Connections that were closed at accept because a limit was reached.",
+        );
+        let _ = writeln!(
+            text.0,
+            "countersign_over_limit_total {}",
+            self.admissions.refused()
+        );
         if let Some(bus) = self.bus() {
             let up = usize::from(bus.standing() == Standing::Up);
             text.gauge("bus_up", "1 while the node shares with the others.", up);
@@ -194,7 +204,7 @@ impl Gateway {
                 ),
                 (
                     "bus_unopened_total",
-                    "What came from Redis and no node has sealed.",
+                    "What came from Redis and no node has sealed, or none with this configuration.",
                     bus.unopened(),
                 ),
             ] {

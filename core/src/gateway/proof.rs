@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::Gateway;
 use super::names::Names;
-use super::sessions::{Key, Looked, Session};
+use super::session::{Key, Session};
+use super::sessions::Looked;
 use super::tickets::{Place, Ticket};
 use crate::auth::basis::Basis;
 use crate::auth::grant::Grant;

@@ -1,4 +1,4 @@
-//! Sessions of form logins (R16): a random id in a cookie, and behind it what the login has granted.
+//! All sessions of form logins (R16), by random ids of which only HMACs are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::names::Names;
 use super::proof::Proof;
+use super::session::{Ended, Key, Membership, Session};
 use crate::auth::realm::Realm;
-use crate::bell::Bell;
 use crate::entropy::Label;
 use crate::reason::Reason;
 use crate::secret::Secret;
@@ -26,157 +26,6 @@ pub(super) const UNUSED: Duration = Duration::from_secs(60 * 60);
 /// The most sessions that are remembered because they have ended before their time, while other nodes
 /// may still know them: as many as there may be sessions, if nothing else is configured.
 const GRAVES: usize = 100_000;
-
-/// What the table knows an id by: its HMAC, so that a copy of the table opens no door.
-pub(crate) type Key = [u8; 32];
-
-/// Why a session ended before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// Its user has logged out, or in again as somebody else.
-    LoggedOut,
-    /// It was unused, or others needed its place.
-    Dropped,
-}
-
-impl Ended {
-    /// Returns what nodes tell each other.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::LoggedOut => "logged out",
-            Self::Dropped => "dropped",
-        }
-    }
-
-    pub(super) fn from_name(name: &str) -> Option<Self> {
-        [Self::LoggedOut, Self::Dropped]
-            .into_iter()
-            .find(|ended| ended.name() == name)
-    }
-}
-
-/// One session. Its sockets hold it as well as the table does.
-pub(crate) struct Session {
-    proof: Proof,
-    /// When it ends, however much it is used.
-    ends: Deadline,
-    thread: Arc<Thread>,
-}
-
-/// What a session and the one that replaced it have in common: the sockets, and how all of it ended.
-#[derive(Default)]
-struct Thread(Mutex<ThreadState>);
-
-#[derive(Default)]
-struct ThreadState {
-    key: Key,
-    ended: Option<Ended>,
-    /// The bells of the sockets, by their connections, and how many places each of these has.
-    bells: BTreeMap<u64, (usize, Arc<Bell>)>,
-}
-
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("ends", &self.ends)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Thread {
-    fn lock(&self) -> MutexGuard<'_, ThreadState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends everything, and rings after the lock was let go.
-    fn end(&self, why: Ended) {
-        let bells: Vec<_> = {
-            let mut state = self.lock();
-            state.ended.get_or_insert(why);
-            state.bells.values().map(|(_, bell)| Arc::clone(bell)).collect()
-        };
-        for bell in bells {
-            bell.ring();
-        }
-    }
-}
-
-impl Session {
-    /// Returns when it ends at the latest.
-    pub(crate) const fn ends(&self) -> Deadline {
-        self.ends
-    }
-
-    /// Returns what it has granted.
-    pub(super) const fn proof(&self) -> &Proof {
-        &self.proof
-    }
-
-    /// Returns whose it is.
-    pub(crate) fn subject(&self) -> Option<String> {
-        self.proof.grant.subject().map(str::to_owned)
-    }
-
-    /// Returns what it is known by.
-    pub(super) fn key(&self) -> Key {
-        self.thread.lock().key
-    }
-
-    /// Says whether it was begun in `realm`.
-    pub(crate) fn is_of(&self, realm: &str) -> bool {
-        let identity = self.proof.grant.identity.as_ref();
-        identity.is_some_and(|identity| &*identity.realm == realm)
-    }
-
-    /// Says whether nothing can be begun with it any more.
-    pub(crate) fn is_over(&self, now: Now) -> bool {
-        self.ends.is_due(now) || self.thread.lock().ended.is_some()
-    }
-
-    /// Lets the session ring `bell` when it ends, until the returned value is dropped. `number` is
-    /// that of the connection. To be called before anything is granted, and asked for
-    /// [`Membership::ended`] after it: a logout between the two is then not missed.
-    pub(crate) fn join(&self, number: u64, bell: &Arc<Bell>) -> Membership {
-        let thread = Arc::clone(&self.thread);
-        // A socket may have several places: it was opened by the session, and renewed by it.
-        let mut state = thread.lock();
-        let (places, _) = state.bells.entry(number).or_insert_with(|| (0, Arc::clone(bell)));
-        *places += 1;
-        drop(state);
-        Membership { thread, number }
-    }
-}
-
-/// A socket's place among those that end with a session.
-pub(crate) struct Membership {
-    thread: Arc<Thread>,
-    number: u64,
-}
-
-impl Membership {
-    /// Returns how the session ended, if it did.
-    pub(crate) fn ended(&self) -> Option<Ended> {
-        self.thread.lock().ended
-    }
-}
-
-impl fmt::Debug for Membership {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Membership")
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        let mut state = self.thread.lock();
-        if let Some((places, _)) = state.bells.get_mut(&self.number) {
-            *places -= 1;
-            if *places == 0 {
-                state.bells.remove(&self.number);
-            }
-        }
-    }
-}
 
 /// All sessions of a gateway.
 #[derive(Default)]
@@ -276,20 +125,16 @@ impl Sessions {
                 table.bury(key, &entry.session, Ended::LoggedOut, now);
                 Some(entry.session)
             });
-            let thread = match old {
+            let session = Arc::new(match old {
                 // The same user goes on: what is open stays open, and ends with the new session.
-                Some(old) if same(&old.proof, &proof) && old.thread.lock().ended.is_none() => {
-                    Arc::clone(&old.thread)
-                }
+                Some(old) if same(old.proof(), &proof) && !old.is_ended() => old.replaced(key, proof, ends),
                 Some(old) => {
                     ended.push((old, Ended::LoggedOut));
-                    Arc::default()
+                    Session::new(key, proof, ends)
                 }
-                None => Arc::default(),
-            };
+                None => Session::new(key, proof, ends),
+            });
             table.make_room(limit, now, &mut ended);
-            thread.lock().key = key;
-            let session = Arc::new(Session { proof, ends, thread });
             table.by_use.insert((now.at, key));
             let foreign = false;
             table.by_key.insert(
@@ -302,7 +147,7 @@ impl Sessions {
             );
         }
         for (session, why) in ended {
-            session.thread.end(why);
+            session.end(why);
         }
         (id, key)
     }
@@ -340,7 +185,7 @@ impl Sessions {
         match found {
             Ok(session) => Looked::Found(session),
             Err(session) => {
-                session.thread.end(Ended::Dropped);
+                session.end(Ended::Dropped);
                 Looked::Unknown
             }
         }
@@ -357,14 +202,14 @@ impl Sessions {
         realm: &Arc<Realm>,
         now: Now,
     ) -> Result<Proof, Reason> {
-        let renewed = session.proof.renew(realm, now);
+        let renewed = session.proof().renew(realm, now);
         if renewed.is_err() {
-            let key = session.thread.lock().key;
+            let key = session.key();
             let mut table = self.lock();
             table.remove(&key);
             table.bury(key, session, Ended::Dropped, now);
             drop(table);
-            session.thread.end(Ended::Dropped);
+            session.end(Ended::Dropped);
         }
         let proof = renewed?;
         Ok(Proof {
@@ -375,10 +220,10 @@ impl Sessions {
 
     /// Takes note that a socket of the session is in use.
     pub(super) fn used(&self, membership: &Membership, now: Now) -> Option<(Key, Deadline)> {
-        let key = membership.thread.lock().key;
+        let key = membership.key();
         let mut table = self.lock();
         table.touch(key, now);
-        Some((key, table.by_key.get(&key)?.session.ends))
+        Some((key, table.by_key.get(&key)?.session.ends()))
     }
 
     /// Returns how many there are.
@@ -390,7 +235,7 @@ impl Sessions {
     pub(super) fn end_all(&self, wanted: impl Fn(&Proof) -> bool, now: Now) {
         let ended: Vec<_> = {
             let mut table = self.lock();
-            let picked = |(key, entry): (&Key, &Entry)| wanted(&entry.session.proof).then_some(*key);
+            let picked = |(key, entry): (&Key, &Entry)| wanted(entry.session.proof()).then_some(*key);
             let keys: Vec<_> = table.by_key.iter().filter_map(picked).collect();
             let mut end = |key: &Key| {
                 let entry = table.remove(key)?;
@@ -400,18 +245,18 @@ impl Sessions {
             keys.iter().filter_map(&mut end).collect()
         };
         for session in ended {
-            session.thread.end(Ended::Dropped);
+            session.end(Ended::Dropped);
         }
     }
 
     /// Ends `session`, and its sockets, because its user has logged out.
     pub(super) fn log_out(&self, session: &Arc<Session>, now: Now) {
-        let key = session.thread.lock().key;
+        let key = session.key();
         let mut table = self.lock();
         table.remove(&key);
         table.bury(key, session, Ended::LoggedOut, now);
         drop(table);
-        session.thread.end(Ended::LoggedOut);
+        session.end(Ended::LoggedOut);
     }
 
     /// Takes in what another node knows about the session `key`; `None` if it has ended meanwhile.
@@ -434,9 +279,7 @@ impl Sessions {
                 return Some(session);
             }
             table.make_room(limit, now, &mut ended);
-            let thread: Arc<Thread> = Arc::default();
-            thread.lock().key = key;
-            let session = Arc::new(Session { proof, ends, thread });
+            let session = Arc::new(Session::new(key, proof, ends));
             table.by_use.insert((now.at, key));
             let entry = Entry {
                 session: Arc::clone(&session),
@@ -447,7 +290,7 @@ impl Sessions {
             session
         };
         for (session, why) in ended {
-            session.thread.end(why);
+            session.end(why);
         }
         Some(session)
     }
@@ -456,7 +299,7 @@ impl Sessions {
     pub(super) fn forget(&self, key: &Key) {
         let entry = self.lock().remove(key);
         if let Some(entry) = entry {
-            entry.session.thread.end(Ended::Dropped);
+            entry.session.end(Ended::Dropped);
         }
     }
 
@@ -468,7 +311,7 @@ impl Sessions {
             table.remove(&key)
         };
         if let Some(entry) = entry {
-            entry.session.thread.end(why);
+            entry.session.end(why);
         }
     }
 
@@ -541,8 +384,8 @@ impl Table {
 
     /// Remembers that `session` has ended before its time, for the other nodes to be told.
     fn bury(&mut self, key: Key, session: &Session, why: Ended, now: Now) {
-        if self.shared && !session.ends.is_due(now) {
-            let until = session.ends;
+        if self.shared && !session.ends().is_due(now) {
+            let until = session.ends();
             self.dig(key, Grave { why, until }, now);
             self.untold.insert(key);
         }

@@ -14,7 +14,8 @@ use super::Gateway;
 use super::names::Names;
 use super::proof::Proof;
 use super::revocations::Entry;
-use super::sessions::{Ended, Key, Membership, Session, UNUSED};
+use super::session::{Ended, Key, Membership, Session};
+use super::sessions::UNUSED;
 use super::tickets::{Bound, Ticket};
 use crate::auth::basis::{Basis, optional, time, time_of};
 use crate::auth::grant::Grant;
@@ -454,6 +455,8 @@ impl Gateway {
                 // A point that is not served here is nobody's.
                 let _ = self.point_written(body);
             }
+            // The link has the topics, and does not ask here.
+            News::Said => {}
             News::TicketSpent => {
                 if let Ok(key) = body.try_into() {
                     self.tickets.spent(&key);

@@ -265,7 +265,8 @@ fn write_decision(line: &mut Line<'_>, decision: &Decision) {
     line.optional("scheme", decision.scheme.as_deref());
     line.optional("method", decision.method);
     line.optional("path", decision.path.as_deref());
-    if !decision.params.is_empty() {
+    // Whoever reads the lines by program finds the member wherever there was a target.
+    if !decision.params.is_empty() || (line.format == Format::Json && decision.path.is_some()) {
         line.list("params", &decision.params);
     }
     line.address("peer", decision.peer);
@@ -429,8 +430,11 @@ impl<'a> Line<'a> {
             Format::Text => self.string(name, &values.join(",")),
             Format::Json => {
                 self.name(name);
+                self.out.push(b'[');
                 for (index, value) in values.iter().enumerate() {
-                    self.out.push(if index == 0 { b'[' } else { b',' });
+                    if index > 0 {
+                        self.out.push(b',');
+                    }
                     quote(self.out, cut(value, VALUE_BYTES));
                 }
                 self.out.push(b']');

@@ -12,6 +12,9 @@ use crate::secret::{Secret, constant_time_eq};
 /// The name of the admin listener in the log. No other server may have it.
 pub(crate) const ADMIN: &str = "admin";
 
+/// The length in bytes under which a token is called guessable: 16 random characters of base64 are 96 bits.
+const GOOD_TOKEN_BYTES: usize = 16;
+
 /// The hosts that the admin listener answers for, on whatever port: a page that has rebound its name
 /// to a loopback address names another one.
 const HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -76,6 +79,13 @@ impl Builder<'_> {
         let token = AdminToken::parse(self.bytes(&admin.token))
             .map_err(|error| self.fault(&admin.token, None, error))
             .ok()?;
+        if token.0.expose().len() < GOOD_TOKEN_BYTES {
+            self.warnings.push(format!(
+                "{}: the token is shorter than {GOOD_TOKEN_BYTES} characters, and whoever guesses it closes \
+                 sockets: make one with openssl rand -hex 32",
+                admin.token.path.display()
+            ));
+        }
         let route = |(path, kind): (&str, AdminPath)| {
             let route = Route {
                 host: None,

@@ -144,6 +144,18 @@ pub fn e17_figures_are_counted(world: &World) {
     assert!(!text.contains("alice"));
 }
 
+/// E15, E17: what is closed at accept is counted, and whoever looks after the server still gets in.
+pub fn e15_what_is_closed_at_accept_is_counted(world: &World) {
+    let stage = administered(Setup::standard().limit("connections", 1)).start(world);
+    let _client = open(&stage, &alice());
+    for _ in 0..2 {
+        stage.connect().expect_end();
+    }
+    let text = String::from_utf8(admin(&stage, &get("/metrics")).body).unwrap();
+    let counted = |line: &str| line == "countersign_over_limit_total 2";
+    assert!(text.lines().any(counted), "{text}");
+}
+
 /// E20: revocation needs the token, and says what is wrong with an order.
 pub fn e20_revoking_needs_the_token(world: &World) {
     let stage = standard().start(world);
@@ -324,6 +336,24 @@ pub fn e20_the_file_is_watched(world: &World) {
     stage.wait_until("alice", |stage| stage.connect().ask(&alice()).status == 101);
     stage.replace("revoked.jsonl", b"alice\n");
     stage.wait_until("the report", |stage| stage.reload_failures() == 1);
+}
+
+/// A token that can be guessed is told, and one that cannot is not.
+pub fn e20_a_short_token_is_told(world: &World) {
+    let start = |token: &str| standard().file("admin.token", token).start(world);
+    let stage = start("hunter2");
+    stage.wait_until("the warning", |stage| {
+        stage
+            .log()
+            .contains("admin.token: the token is shorter than 16 characters")
+    });
+    assert!(!stage.log().contains("hunter2"));
+    let stage = start("sixteen-letters-");
+    // The other warning of this listener comes with it.
+    stage.wait_until("a warning", |stage| {
+        stage.log().contains("forgotten at a restart")
+    });
+    assert!(!stage.log().contains("shorter"));
 }
 
 /// The listener is for this machine alone, and its token is needed.
