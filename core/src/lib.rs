@@ -11,7 +11,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `ops` | what programs share: command line, log lines, the demo, explanations |
+//! | `ops` | what programs share: command line, log lines, deadlines, the demo, explanations |
 //! | [`connection`] | one socket's life, one file per state |
 //! | [`gateway`] | what all connections share: admission, budgets, reload, shutdown |
 //! | `service` | what stands behind the door: one file per service |
