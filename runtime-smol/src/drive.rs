@@ -146,7 +146,9 @@ impl Run {
                 watch(&mut self.alarm, &self.shared.alarms, wait.deadline(), now, cx);
                 return Poll::Pending;
             }
-            Step::Dial(dial) => self.legs.push((dial.leg, Stream::dialing(dial))),
+            Step::Dial(dial) => self
+                .legs
+                .push((dial.leg, Stream::dialing(dial, self.shared.gateway.lookups()))),
             Step::Secure(leg, tls) => {
                 if let Some(stream) = stream(&mut self.legs, leg) {
                     stream.secure(tls);
