@@ -45,6 +45,9 @@ impl Files for SystemFiles {
 }
 
 fn stamp(metadata: &Metadata) -> io::Result<FileStamp> {
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }

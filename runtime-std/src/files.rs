@@ -56,6 +56,9 @@ impl Files for SystemFiles {
 }
 
 fn stamp(metadata: &std::fs::Metadata) -> io::Result<FileStamp> {
+    if metadata.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
     if !metadata.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
@@ -227,7 +230,14 @@ mod tests {
         assert_eq!(SystemFiles.stat(&path).unwrap(), stamp);
         let error = SystemFiles.read(&path, 12).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
-        assert!(SystemFiles.read(&folder.0.join("root/pipe"), 13).is_err());
-        assert!(SystemFiles.stat(&folder.0.join("root")).is_err());
+        // Each is told for what it is.
+        for (name, kind) in [
+            ("root/pipe", ErrorKind::InvalidInput),
+            ("root", ErrorKind::IsADirectory),
+        ] {
+            let error = SystemFiles.read(&folder.0.join(name), 13).unwrap_err();
+            assert_eq!(error.kind(), kind, "{name}");
+            assert_eq!(SystemFiles.stat(&folder.0.join(name)).unwrap_err().kind(), kind);
+        }
     }
 }

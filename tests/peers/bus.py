@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 
+import bus_members
 from ldap import free_ports, listens
 from material import BCRYPT, PASSWORD
 from program import Program, environment
@@ -134,12 +135,17 @@ def closed(stream):
 
 
 def configuration(redis, authority):
-    """Echo behind passwords, tickets, and the bus."""
+    """Echo, broadcast and a data point behind passwords, tickets, and the bus."""
     return {
         "servers": [{"id": "loopback", "listen": ["127.0.0.1:0"], "plaintext": True}],
         "realms": {"r": {"tickets": {}, "challenges": ["Basic"], "loginModules": [
             {"type": "users", "success": "required", "passwords": "bus.htpasswd"}]}},
-        "services": {"echo": {"type": "echo", "accept": "/echo", "realm": "r", "origins": []}},
+        "services": {
+            "echo": {"type": "echo", "accept": "/echo", "realm": "r", "origins": []},
+            "chat": {"type": "broadcast", "accept": "/chat", "realm": "r", "origins": []},
+            "points": {"type": "points", "endpoints": {"/point": "p"}, "realm": "r", "origins": [],
+                       "acl": {"entries": [{"role": "Everyone", "allow": ["websocket.connect", "read", "write"]}]}},
+        },
         "admin": {"listen": ["127.0.0.1:0"], "tokenFile": "admin.token"},
         "bus": {"redis": f"rediss://localhost:{redis.secure}", "user": "edge", "passwordFile": "redis.password",
                 "secretFile": "bus.secret", "caFile": str(authority)},
@@ -168,7 +174,9 @@ def checks(report, path, material):
             for node in nodes:
                 node.bus(1, "up")
         if len(nodes) == 2:
+            bus_members.checks(report, nodes, basic("carol"))
             shared(report, redis, *nodes)
+            bus_members.under_load(report, redis, nodes, basic("carol"), 3)
             with report.check("bus: SIGTERM ends both, and no secret is in a log"):
                 for node in nodes:
                     node.running.tell_to_end()

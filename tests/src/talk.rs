@@ -36,6 +36,11 @@ pub fn refused() -> Vec<Vec<u8>> {
 
 /// Upgrades that are granted, with what is said on the socket.
 pub fn sockets() -> Vec<Vec<u8>> {
+    sockets_at("/api/ws")
+}
+
+/// The same at another path.
+fn sockets_at(path: &str) -> Vec<Vec<u8>> {
     let fragments = [
         Frame {
             last: false,
@@ -68,7 +73,34 @@ pub fn sockets() -> Vec<Vec<u8>> {
     let spoken = frames
         .iter()
         .map(|frames| frames.iter().flat_map(Frame::masked).collect::<Vec<_>>());
-    spoken.map(|bytes| granted().then(&bytes).bytes()).collect()
+    let granted = upgrade(path).bearer(&token());
+    spoken.map(|bytes| granted.clone().then(&bytes).bytes()).collect()
+}
+
+/// Something that a client might say where there are a broadcast at `/chat`, a proxy at `/app` and files
+/// below `/files`: messages for others, and several requests on one connection.
+pub fn anything_with_services(random: &mut Random, deed: usize) -> Vec<u8> {
+    match random.below(16) {
+        // Most of what comes later is for a socket that is open.
+        0..12 if deed > 0 => {
+            let frame = Frame::whole(BINARY, &vec![7; random.below(5_000)]);
+            frame.masked().repeat(random.between(1, 10))
+        }
+        0..8 => random.pick(&sockets_at("/chat")[..4]).clone(),
+        8..12 => random.pick(&sockets_at("/app")).clone(),
+        12..15 => {
+            let paths = [
+                "/files/",
+                "/files/large",
+                "/files/none",
+                "/files/../x",
+                "/files/deep",
+            ];
+            let some = (0..random.between(1, 3)).flat_map(|_| get(paths[random.below(paths.len())]).bytes());
+            some.collect()
+        }
+        _ => anything(random),
+    }
 }
 
 /// Something that a client might say, right or wrong, whole or cut.

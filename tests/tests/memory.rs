@@ -115,6 +115,7 @@ fn p5_memory_per_connection_is_bounded() {
 
     messages(&gateway);
     announcements();
+    members();
 }
 
 /// Open sockets that are fed badly.
@@ -200,6 +201,56 @@ fn announcements() {
     assert_under("announced messages", held, granted + crowd * (SOCKET + 8 * KIB));
     drop(peers);
     assert_eq!(gateway.stats().message_memory_free, granted);
+}
+
+/// A thousand members of a broadcast, and one that takes nothing: the others are sent every message at
+/// once, and what waits for the one stays within its mailbox, and what waits for any client anyway.
+fn members() {
+    const MAILBOX: usize = 256 * KIB;
+    const LENGTH: usize = 4_000;
+    let crowd = 1000;
+    let chat = serde_json::json!({
+        "type": "broadcast", "accept": "/chat", "public": true, "mailboxBytes": MAILBOX,
+    });
+    let setup = Setup::standard()
+        .set("/services/chat", chat)
+        .limit("connections", 2 * crowd);
+    let gateway = gateway(setup.load().unwrap());
+    let join = || {
+        let mut solo = Solo::new(&gateway);
+        solo.offer(&upgrade("/chat").bytes());
+        solo.sent = Vec::with_capacity(2 * LENGTH);
+        solo
+    };
+    let (mut sender, mut slow) = (join(), join());
+    let mut others: Vec<_> = (0..crowd).map(|_| join()).collect();
+    slow.take(false);
+    let frame = Frame::whole(BINARY, &[7; LENGTH]);
+    let mut round = || {
+        sender.offer(&frame.masked());
+        if !sender.is_hungry() {
+            // It waits for the slow one, as long as anybody does.
+            sender.pass(std::time::Duration::from_millis(50));
+        }
+        assert!(sender.is_hungry(), "the sender is held up");
+        slow.nudge();
+        for other in &mut others {
+            other.nudge();
+            assert!(other.sent == frame.unmasked(), "a member has missed something");
+            other.sent.clear();
+        }
+    };
+    round();
+    let before = HEAP.allocated();
+    let mut most = 0;
+    for _ in 0..2 * MAILBOX / LENGTH {
+        round();
+        most = most.max(HEAP.allocated().saturating_sub(before));
+    }
+    assert_under("a member that takes nothing", most, MAILBOX + UNREAD);
+    assert!(most > MAILBOX / 2, "{most} bytes: it takes something");
+    slow.take(true);
+    assert!(slow.sent.ends_with(b"\x88\x0f\x03\xf5slow consumer"));
 }
 
 fn gateway_with(message_memory: usize) -> Arc<Gateway> {

@@ -173,7 +173,12 @@ impl Desk {
 
     /// Counts something that is too large to be sent.
     pub(crate) fn drop_one(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.drop_many(1);
+    }
+
+    /// Counts what is not sent for want of room.
+    pub(crate) fn drop_many(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn tell(&self, order: Order) {

@@ -2,6 +2,7 @@
 //! and how things stand. The one background connection does the talking.
 
 mod desk;
+mod said;
 mod seal;
 mod stamp;
 
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use desk::{Desk, Expected, Order, Pending, Standing};
+pub(crate) use said::{MESSAGE_BYTES, Said};
 pub(crate) use seal::{Keys, Kind, Name, Node, SECRET_BYTES, key_of};
 pub(crate) use stamp::Stamp;
 
@@ -43,14 +45,17 @@ pub(crate) enum News {
     TicketSpent,
     /// A data point was written.
     Point,
+    /// A member of a broadcast said something.
+    Said,
 }
 
 impl News {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Revocation,
         Self::SessionEnded,
         Self::TicketSpent,
         Self::Point,
+        Self::Said,
     ];
 
     const fn code(self) -> u8 {
@@ -59,6 +64,7 @@ impl News {
             Self::SessionEnded => 2,
             Self::TicketSpent => 3,
             Self::Point => 4,
+            Self::Said => 5,
         }
     }
 }
@@ -74,7 +80,7 @@ pub(crate) struct Bus {
     told: AtomicU64,
     /// The last news of every node.
     heard: Mutex<Heard>,
-    /// What did not open.
+    /// What did not open, or was refused.
     unopened: AtomicU64,
 }
 
@@ -124,7 +130,12 @@ impl Bus {
         self.desk.standing()
     }
 
-    /// Returns how many values did not open.
+    /// Counts something that opened and is nothing that a node with this configuration says.
+    pub(crate) fn refuse(&self) {
+        self.unopened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many values did not open, or were refused.
     pub(crate) fn unopened(&self) -> u64 {
         self.unopened.load(Ordering::Relaxed)
     }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
 
-/// Largest named file, in bytes: a password file with a million users stays under it.
-pub const MAX_FILE_BYTES: usize = 64 * 1024 * 1024;
+/// Largest named file, in bytes: a password file with a million users stays under it, with argon2id strings (100
+/// bytes) and mail addresses for names, too.
+pub const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
 
 /// What identifies one state of a file: when any of it changes, the file is read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::socket::Wire;
 use super::{Connection, State};
@@ -16,6 +17,10 @@ use crate::ws::Close;
 
 /// The most that is read and discarded after the last answer, in bytes.
 pub(super) const DISCARD_LIMIT: usize = 256 * 1024;
+
+/// How long a client whose answer is out is waited for while the gateway shuts down: a client that
+/// never ends its side must not hold up the exit.
+const DRAIN_LINGER: Duration = Duration::from_secs(1);
 
 /// The last state before [`State::Closed`].
 #[derive(Debug, Default)]
@@ -56,10 +61,29 @@ impl Connection {
         };
     }
 
-    pub(super) fn tick_close(&mut self) {
-        if self.legs.client_hung_up() && self.legs.client().eof && self.legs.others_waiting() == 0 {
-            self.over();
+    pub(super) fn tick_close(&mut self, now: Now) {
+        if self.legs.others_waiting() > 0 {
+            return;
         }
+        let client = self.legs.client();
+        // Letting go of a stream that both sides are done with ends it in order: only TLS has more to say.
+        let told = self.legs.client_hung_up() || (client.out.is_empty() && !self.speaks_tls());
+        if told && client.eof {
+            return self.over();
+        }
+        if !self.legs.client_hung_up() {
+            return;
+        }
+        let latest = now.at.after(DRAIN_LINGER);
+        let waits_longer = self.timers.get(Timer::Close).is_some_and(|at| at > latest);
+        if waits_longer && self.gateway().is_draining() {
+            self.timers.set(Timer::Close, latest);
+        }
+    }
+
+    /// Says whether TLS is spoken with the client.
+    fn speaks_tls(&self) -> bool {
+        self.server().is_some_and(|server| server.tls.is_some())
     }
 
     /// The client has not ended its side, or has not taken what was left, in time.
@@ -90,6 +114,8 @@ impl Connection {
             return;
         }
         serving.socket.closing = Some(close);
+        // Whoever renews it now renews nothing, and is to be told so.
+        serving.socket.registration = None;
         // Others must not wait for who is not called any more.
         serving.socket.service = Box::new(NoService);
         match &mut serving.wire {

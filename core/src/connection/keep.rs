@@ -1,5 +1,6 @@
 //! The background connection: no client, but legs to everybody who has to be asked.
 
+mod bridge;
 mod link;
 
 use self::link::Link;
@@ -50,7 +51,7 @@ impl Connection {
             if bus.standing() == Standing::Up {
                 bus.desk().stand(Standing::Away);
             }
-            Link::new(now)
+            Link::new((admission.number(), Arc::clone(admission.bell())), now)
         });
         let keeping = Keeping {
             bus,

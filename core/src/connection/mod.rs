@@ -210,7 +210,7 @@ impl Connection {
     pub fn step(&mut self, now: Now) -> Step<'_> {
         self.tick(now);
         if let Some(note) = self.notes.pop_front() {
-            if self.notes.is_empty() {
+            if self.notes.is_empty() && matches!(self.state, State::Serving(_)) {
                 // An open socket has nothing to say for hours.
                 self.notes = VecDeque::new();
             }
@@ -260,7 +260,7 @@ impl Connection {
             State::Checking(_) => self.tick_check(now),
             State::Awaiting(_) => self.tick_await(now),
             State::Opening(_) => self.tick_opening(now),
-            State::Closing(_) => self.tick_close(),
+            State::Closing(_) => self.tick_close(now),
             State::Keeping(_) => self.tick_keep(now),
             State::Fetching(_) | State::Serving(_) | State::Closed => {}
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::answer::Asked;
 use super::body::body_length;
 use super::head::Refusal;
-use super::read::is_fetched_from_elsewhere;
+use super::read::{is_fetched_from_elsewhere, is_from_another_site};
 use super::{Connection, form, renewal, ticket};
 use crate::auth::realm::Realm;
 use crate::http::cookie::cookies;
@@ -172,15 +172,19 @@ impl Connection {
         }
     }
 
-    /// A form that changes something is sent by a page, and every browser says by which.
+    /// A form that changes something is sent by a page, and every browser says by which. To a page of
+    /// another site even an allowed Origin is of no use: neither of our cookies would come along (R16).
     fn needed_origin(&self, head: &RequestHead, realm: &Realm, asked: &mut Asked) -> Result<(), Refusal> {
-        match self.allowed_origin(head, realm, asked)? {
-            Some(_) => Ok(()),
-            None => {
-                asked.trace.begin(Check::MissingOrigin);
-                Err((Reply::closing(Status::Forbidden), Reason::BadOrigin))
-            }
+        let forbidden = (Reply::closing(Status::Forbidden), Reason::BadOrigin);
+        let origin = self.allowed_origin(head, realm, asked)?;
+        if is_from_another_site(head) {
+            return Err(forbidden);
         }
+        if origin.is_none() {
+            asked.trace.begin(Check::MissingOrigin);
+            return Err(forbidden);
+        }
+        Ok(())
     }
 
     /// The page is there for who goes to it, not for pages elsewhere that fetch or frame it (R11).

@@ -61,9 +61,17 @@ pub(super) fn is_read(head: &RequestHead, service: &Service) -> Result<bool, Ref
 /// Says whether a page elsewhere fetches or embeds this, as browsers tell (Fetch Metadata); who goes
 /// there by a link does neither.
 pub(super) fn is_fetched_from_elsewhere(head: &RequestHead) -> bool {
-    let says = |field, value: &str| head.fields().get_all(field).any(|said| said == value.as_bytes());
-    let elsewhere = says("sec-fetch-site", "cross-site") || says("sec-fetch-site", "same-site");
-    elsewhere && !says("sec-fetch-mode", "navigate")
+    let elsewhere = is_from_another_site(head) || says(head, "sec-fetch-site", "same-site");
+    elsewhere && !says(head, "sec-fetch-mode", "navigate")
+}
+
+/// Says whether a page of another site has sent this, as browsers tell (Fetch Metadata).
+pub(super) fn is_from_another_site(head: &RequestHead) -> bool {
+    says(head, "sec-fetch-site", "cross-site")
+}
+
+fn says(head: &RequestHead, field: &str, value: &str) -> bool {
+    head.fields().get_all(field).any(|said| said == value.as_bytes())
 }
 
 impl Connection {

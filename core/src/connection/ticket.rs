@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::Connection;
 use super::answer::Asked;
 use super::check::Purpose;
-use super::form::has_content_type;
 use super::head::{RETRY_AFTER, Refusal};
 use crate::auth::json;
 use crate::auth::present::Presented;
@@ -27,7 +26,6 @@ pub(super) struct Order {
     presented: Presented,
     host: Option<Host>,
     origin: Option<Origin>,
-    is_json: bool,
 }
 
 impl fmt::Debug for Order {
@@ -61,7 +59,6 @@ impl Connection {
             presented,
             host: head.host().cloned(),
             origin,
-            is_json: has_content_type(head, "application/json"),
         })
     }
 
@@ -87,12 +84,13 @@ impl Connection {
         }
     }
 
-    /// Reads what the ticket is to be good for.
+    /// Reads what the ticket is to be good for. The body is JSON, whatever its type is said to be: many
+    /// clients name another one unasked, and what a page may send was decided by its Origin.
     fn bound(&self, order: &Order, body: &[u8]) -> Result<Bound, Status> {
         let server = self.server().ok_or(Status::InternalServerError)?;
         let endpoint = if body.is_empty() {
             None
-        } else if order.is_json {
+        } else {
             let members = json::object(body).map_err(|_| Status::BadRequest)?;
             if members.keys().any(|name| name != "endpoint") {
                 return Err(Status::BadRequest);
@@ -102,8 +100,6 @@ impl Connection {
                 Some(Value::String(path)) => Some(self.endpoint(order, path).ok_or(Status::BadRequest)?),
                 Some(_) => return Err(Status::BadRequest),
             }
-        } else {
-            return Err(Status::UnsupportedMediaType);
         };
         Ok(Bound {
             server: Arc::clone(&server.id),

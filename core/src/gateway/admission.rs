@@ -13,7 +13,10 @@ use crate::budget::AddressKey;
 #[derive(Debug, Default)]
 pub(crate) struct Admissions {
     table: Mutex<Table>,
+    /// Since the start.
     refused: AtomicU64,
+    /// How many of those the log was told of.
+    told: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -89,9 +92,15 @@ impl Admissions {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).open
     }
 
+    /// Returns how many were refused since the start.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// Returns how many were refused since the last call.
     pub(crate) fn take_refused(&self) -> u64 {
-        self.refused.swap(0, Ordering::Relaxed)
+        let refused = self.refused();
+        refused.saturating_sub(self.told.swap(refused, Ordering::Relaxed))
     }
 }
 

@@ -71,15 +71,17 @@ impl Seat {
         identities.filter_map(sockets::key)
     }
 
-    /// Leaves an order. That the socket is somebody else's is not forgotten for a later one.
-    fn tell(&self, order: Order) {
+    /// Leaves an order; `false` if the socket ends already, since somebody else has presented its id.
+    fn tell(&self, order: Order) -> bool {
         {
             let mut held = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-            if !matches!(*held, Some(Order::Changed)) {
-                *held = Some(order);
+            if matches!(*held, Some(Order::Changed)) {
+                return false;
             }
+            *held = Some(order);
         }
         self.bell.ring();
+        true
     }
 }
 
@@ -141,12 +143,15 @@ impl Renewals {
             (Some(client), Some(identity)) => client.is_same(identity),
             (None, _) | (_, None) => false,
         };
-        if same {
-            seat.tell(Order::Renew(Box::new(proof.clone())));
-            Renewed::Told
+        let (order, renewed) = if same {
+            (Order::Renew(Box::new(proof.clone())), Renewed::Told)
         } else {
-            seat.tell(Order::Changed);
-            Renewed::Changed
+            (Order::Changed, Renewed::Changed)
+        };
+        if seat.tell(order) {
+            renewed
+        } else {
+            Renewed::Unknown
         }
     }
 }

@@ -455,6 +455,8 @@ impl Gateway {
                 // A point that is not served here is nobody's.
                 let _ = self.point_written(body);
             }
+            // The link has the topics, and does not ask here.
+            News::Said => {}
             News::TicketSpent => {
                 if let Ok(key) = body.try_into() {
                     self.tickets.spent(&key);

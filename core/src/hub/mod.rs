@@ -16,7 +16,7 @@ pub(crate) use self::outbox::{SHARED_BYTES, Write};
 use self::points::Point;
 pub(crate) use self::points::Reader;
 use self::topics::Topic;
-pub(crate) use self::topics::{Found, Member};
+pub(crate) use self::topics::{Found, Member, Speaker};
 use crate::bell::Bell;
 use crate::bus::{Desk, Node, Stamp};
 
@@ -105,10 +105,22 @@ impl Hub {
         (number, bell): (u64, &Arc<Bell>),
         mailbox_bytes: usize,
     ) -> Member {
+        self.topic(topic).join(number, bell, mailbox_bytes)
+    }
+
+    /// Joins a topic for all other nodes, as the connection `number`, which tells them what is said.
+    pub(crate) fn enter_for_nodes(
+        &self,
+        topic: &Arc<str>,
+        (number, bell): (u64, &Arc<Bell>),
+        mailbox_bytes: usize,
+    ) -> Member {
+        self.topic(topic).join_for_nodes(number, bell, mailbox_bytes)
+    }
+
+    fn topic(&self, name: &Arc<str>) -> Arc<Topic> {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        let topic = Arc::clone(topics.entry(Arc::clone(topic)).or_default());
-        drop(topics);
-        topic.join(number, bell, mailbox_bytes)
+        Arc::clone(topics.entry(Arc::clone(name)).or_default())
     }
 
     /// Forgets every topic that is none of `services` and that nobody is in.

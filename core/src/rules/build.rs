@@ -86,6 +86,12 @@ pub(crate) fn build(config: &Config, before: &[Arc<RemoteKeys>]) -> Result<Rules
                 .flat_map(|service| service.endpoints.values())
                 .map(|name| name.as_str().into())
                 .collect(),
+            topics: config
+                .services
+                .values()
+                .filter(|service| service.kind == ServiceKind::Broadcast)
+                .map(|service| service.name.as_str().into())
+                .collect(),
             realms: config.realms.keys().cloned().collect(),
             questions: questions + remote_keys.len(),
             remote_keys,

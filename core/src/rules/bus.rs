@@ -6,7 +6,7 @@ use ring::digest::{Context, SHA256};
 use rustls::pki_types::ServerName;
 
 use super::build::Builder;
-use crate::bus::{Keys, SECRET_BYTES, Settings};
+use crate::bus::{Keys, MESSAGE_BYTES, SECRET_BYTES, Settings};
 use crate::config::{self, ConfigError, FileRef, Place, ServiceKind};
 use crate::exchange::redis::Login;
 use crate::leg::{ClientTls, Destination};
@@ -14,7 +14,7 @@ use crate::secret::Secret;
 
 impl Builder<'_> {
     pub(super) fn bus(&mut self, bus: &config::Bus) -> Option<Settings> {
-        self.check_services();
+        self.check_messages();
         let tls = match bus.url.tls {
             false => None,
             true => {
@@ -72,18 +72,16 @@ impl Builder<'_> {
         Some(Secret::new(password.to_vec()))
     }
 
-    /// Refuses what would be another thing on every node although it is to be one on all.
-    fn check_services(&mut self) {
+    /// Warns of messages that would be heard on their own node alone.
+    fn check_messages(&mut self) {
         let config = self.config;
-        for service in config.services.values() {
-            match service.kind {
-                ServiceKind::Broadcast => {
-                    let message = "broadcast is not shared between nodes in this version: a file with \"bus\" \
-                                   has no service of this type";
-                    self.bus_fault(&service.place, message);
-                }
-                ServiceKind::Echo | ServiceKind::Points | ServiceKind::Proxy | ServiceKind::Directory => {}
-            }
+        let mut kinds = config.services.values().map(|service| service.kind);
+        if config.limits.message_bytes > MESSAGE_BYTES && kinds.any(|kind| kind == ServiceKind::Broadcast) {
+            self.warnings.push(format!(
+                "limits.messageBytes is {}, but broadcast messages of more than {MESSAGE_BYTES} bytes are not \
+                 shared between nodes",
+                config.limits.message_bytes
+            ));
         }
     }
 

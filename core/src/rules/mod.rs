@@ -51,6 +51,8 @@ pub(crate) struct Rules {
     pub(crate) questions: usize,
     /// The names of all data points.
     pub(crate) points: BTreeSet<Arc<str>>,
+    /// The names of all broadcast services.
+    pub(crate) topics: BTreeSet<Arc<str>>,
     /// The key sets that are fetched from their issuers.
     pub(crate) remote_keys: Vec<Arc<RemoteKeys>>,
     /// What was left out while the rules were built, for the log.

@@ -193,7 +193,13 @@ impl Header {
             },
             length => (u64::from(length), 0),
         };
-        if (control && (payload > CONTROL_MAX || !fin)) || payload > i64::MAX as u64 {
+        // RFC 6455 section 5.2: the length is written in as few bytes as it takes.
+        let shortest = match extended {
+            2 => payload >= 126,
+            8 => payload > u64::from(u16::MAX),
+            _ => true,
+        };
+        if (control && (payload > CONTROL_MAX || !fin)) || payload > i64::MAX as u64 || !shortest {
             return Err(());
         }
         let len = 2 + extended + 4;
@@ -216,10 +222,13 @@ pub(crate) enum Opcode {
     Close,
 }
 
+/// What the frame of a whole text begins with.
+pub(crate) const WHOLE_TEXT: u8 = 0x81;
+
 /// Writes the header of a whole, unmasked frame with `length` bytes of payload.
 pub(crate) fn write_header(out: &mut Vec<u8>, opcode: Opcode, length: usize) {
     out.push(match opcode {
-        Opcode::Text => 0x81,
+        Opcode::Text => WHOLE_TEXT,
         Opcode::Binary => 0x82,
         Opcode::Ping => 0x89,
         Opcode::Close => 0x88,

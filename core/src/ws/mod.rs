@@ -434,6 +434,15 @@ impl Encoded {
         }
     }
 
+    /// Returns the message, which shares the bytes of the frame.
+    pub(crate) fn message(&self) -> Message {
+        let payload = self.frame.slice(self.frame.len().saturating_sub(self.payload)..);
+        match self.frame.first() {
+            Some(&frame::WHOLE_TEXT) => Message::Text(payload),
+            Some(_) | None => Message::Binary(payload),
+        }
+    }
+
     pub(crate) const fn frame(&self) -> &Bytes {
         &self.frame
     }

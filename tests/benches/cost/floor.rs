@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use std::{fs, thread};
 
@@ -34,6 +34,13 @@ const FIELDS: usize = 32;
 const POINT: usize = 65;
 /// What the key of a handshake is hashed with (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Where everybody is let in: what is behind a proxy.
+pub(crate) const OPEN: &str = "/open";
+/// Where a proxy asks whether a request has a good credential.
+pub(crate) const CHECK: &str = "/check";
+/// Where messages go to all others.
+pub(crate) const BROADCAST: &str = "/broadcast";
 
 /// What credentials are checked with.
 struct Keys {
@@ -109,11 +116,22 @@ impl Keys {
     }
 }
 
+/// Where one connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Requests are answered.
+    Http,
+    /// Frames come back.
+    Echo,
+    /// Frames go to all other members.
+    Member,
+}
+
 /// One connection: bytes in, bytes out.
 struct Talk {
     input: Vec<u8>,
     filled: usize,
-    open: bool,
+    state: State,
 }
 
 impl Talk {
@@ -121,7 +139,7 @@ impl Talk {
         Self {
             input: vec![0; SMALL],
             filled: 0,
-            open: false,
+            state: State::Http,
         }
     }
 
@@ -143,15 +161,16 @@ impl Talk {
         while let Some(bytes) = self.input.get_mut(used..self.filled)
             && !bytes.is_empty()
         {
-            let step = if self.open {
-                match echo(bytes, out) {
+            let step = match self.state {
+                State::Echo | State::Member => match echo(bytes, out) {
                     Some(step) => step,
                     None => return false,
+                },
+                State::Http => {
+                    let (step, state) = answer(bytes, keys, out);
+                    self.state = state;
+                    step
                 }
-            } else {
-                let (step, open) = answer(bytes, keys, out);
-                self.open = open;
-                step
             };
             if step == 0 {
                 break;
@@ -164,20 +183,25 @@ impl Talk {
     }
 }
 
-/// Answers a request head. Returns how many bytes it took, none if it is not whole, and whether
-/// WebSocket follows.
-fn answer(bytes: &[u8], keys: &Keys, out: &mut Vec<u8>) -> (usize, bool) {
+/// Answers a request head. Returns how many bytes it took, none if it is not whole, and what follows.
+fn answer(bytes: &[u8], keys: &Keys, out: &mut Vec<u8>) -> (usize, State) {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut head = httparse::Request::new(&mut fields);
     let Ok(httparse::Status::Complete(length)) = head.parse(bytes) else {
-        return (0, false);
+        return (0, State::Http);
     };
     let find = |name: &str| {
         let mut fields = head.headers.iter();
         let field = fields.find(|field| field.name.eq_ignore_ascii_case(name))?;
         Some(field.value)
     };
-    let accepted = find("Authorization").is_some_and(|field| keys.accept(field));
+    let path = head.path.unwrap_or_default();
+    // Behind a proxy the client was checked already.
+    let accepted = path == OPEN || find("Authorization").is_some_and(|field| keys.accept(field));
+    if path == CHECK && accepted {
+        out.extend_from_slice(b"HTTP/1.1 204 No Content\r\n\r\n");
+        return (length, State::Http);
+    }
     if let Some(key) = find("Sec-WebSocket-Key").filter(|_| accepted) {
         let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
         hash.update(key);
@@ -188,12 +212,17 @@ fn answer(bytes: &[u8], keys: &Keys, out: &mut Vec<u8>) -> (usize, bool) {
         );
         out.extend_from_slice(STANDARD.encode(hash.finish()).as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
-        return (length, true);
+        let state = if path == BROADCAST {
+            State::Member
+        } else {
+            State::Echo
+        };
+        return (length, state);
     }
     out.extend_from_slice(
         b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"floor\"\r\nContent-Length: 0\r\n\r\n",
     );
-    (length, false)
+    (length, State::Http)
 }
 
 /// Sends a whole frame back. Returns how many bytes it took, none if it is not whole; nothing at a Close.
@@ -281,8 +310,11 @@ fn run_smol(listeners: Vec<Listening>, keys: &'static Keys) -> Outcome<()> {
                 let acceptor = acceptor.clone();
                 let talk = async move {
                     match acceptor {
-                        None => serve(stream, keys).await,
-                        Some(acceptor) => serve(acceptor.accept(stream).await?, keys).await,
+                        None => {
+                            let stream = Arc::new(stream);
+                            serve(&*stream, keys, Some(&stream)).await
+                        }
+                        Some(acceptor) => serve(acceptor.accept(stream).await?, keys, None).await,
                     }
                 };
                 executor.spawn(talk).detach();
@@ -293,19 +325,63 @@ fn run_smol(listeners: Vec<Listening>, keys: &'static Keys) -> Outcome<()> {
     async_io::block_on(executor.run(std::future::pending()))
 }
 
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, keys: &Keys) -> io::Result<()> {
+/// Serves one connection; without TLS, when it may be a member, `own` is the same stream.
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    keys: &Keys,
+    own: Option<&Arc<Async<TcpStream>>>,
+) -> io::Result<()> {
     let (mut talk, mut out) = (Talk::new(), Vec::new());
+    let mut membership = None;
     loop {
         let length = stream.read(talk.room()).await?;
         if !talk.take(length, keys, &mut out) {
             return stream.close().await;
         }
-        if !out.is_empty() {
+        if let Some(member) = &membership {
+            everybody_else(member, &out)?;
+            out.clear();
+        } else if !out.is_empty() {
+            if let (State::Member, Some(own)) = (talk.state, own) {
+                membership = Some(Membership::new(own));
+            }
             stream.write_all(&out).await?;
             stream.flush().await?;
             out.clear();
         }
     }
+}
+
+/// Whoever gets what others send.
+static MEMBERS: Mutex<Vec<Arc<Async<TcpStream>>>> = Mutex::new(Vec::new());
+
+/// A place among the members, until it is dropped.
+struct Membership(Arc<Async<TcpStream>>);
+
+impl Membership {
+    fn new(stream: &Arc<Async<TcpStream>>) -> Self {
+        let mut members = MEMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+        members.push(Arc::clone(stream));
+        Self(Arc::clone(stream))
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut members = MEMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+        members.retain(|member| !Arc::ptr_eq(member, &self.0));
+    }
+}
+
+/// Writes to all other members. It trusts that the operating system takes everything at once.
+fn everybody_else(sender: &Membership, bytes: &[u8]) -> io::Result<()> {
+    let members = MEMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+    for member in members.iter().filter(|member| !Arc::ptr_eq(member, &sender.0)) {
+        if member.get_ref().write(bytes)? != bytes.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    Ok(())
 }
 
 fn run_std(listeners: Vec<Listening>, keys: &'static Keys) -> Outcome<()> {

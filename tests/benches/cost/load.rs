@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use countersign_tests::client::{BINARY, Frame};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::Outcome;
 use crate::material::{Credential, Material};
@@ -39,6 +39,27 @@ pub(crate) enum Work {
         /// How many are on their way at once, in one write.
         depth: usize,
     },
+    /// Upgrades at once: each is asked for before the first answer is read.
+    Upgrades {
+        /// How many.
+        at_once: usize,
+    },
+    /// A message there and back on each of many connections, all sent before the first is read.
+    Echoes {
+        /// Bytes of its payload.
+        bytes: usize,
+        /// How many connections.
+        connections: usize,
+    },
+    /// A message that reaches one of many members.
+    Broadcast {
+        /// How many get what one more sends.
+        members: usize,
+        /// Bytes of its payload.
+        bytes: usize,
+        /// How many messages are on their way at once, in one write.
+        outstanding: usize,
+    },
     /// An open WebSocket on which nothing happens.
     Idle,
 }
@@ -47,20 +68,25 @@ impl Work {
     /// Returns how often it is done in one measurement.
     pub(crate) const fn times(self, quick: bool) -> usize {
         let times = match self {
-            Self::Upgrade | Self::Refusal => 2000,
+            Self::Upgrade | Self::Upgrades { .. } | Self::Refusal => 2000,
             Self::KeptRefusal => 16_000,
             Self::Echo { bytes, .. } if bytes > 1024 => 16_000,
-            Self::Echo { .. } => 64_000,
-            Self::Idle => 4000,
+            Self::Echo { .. } | Self::Echoes { .. } => 64_000,
+            Self::Broadcast { outstanding: 1, .. } => 200_000,
+            Self::Broadcast { .. } => 800_000,
+            Self::Idle => 9000,
         };
         if quick { times / 8 } else { times }
     }
 }
 
 /// A client's end of a connection.
-trait Stream: Read + Write {}
+pub(crate) trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
+
+/// A stream with TLS.
+pub(crate) type Secured = StreamOwned<ClientConnection, TcpStream>;
 
 /// Who works against a server.
 pub(crate) struct Client<'a> {
@@ -79,30 +105,50 @@ impl Client<'_> {
             Work::Refusal => self.connections(times, first, b"HTTP/1.1 401 ")?,
             Work::KeptRefusal => self.kept(times)?,
             Work::Echo { bytes, depth } => self.echoes(times, bytes, depth)?,
+            Work::Upgrades { at_once } => self.upgrades(times, at_once)?,
+            Work::Echoes { bytes, connections } => self.echoes_at_once(times, bytes, connections)?,
+            Work::Broadcast {
+                members,
+                bytes,
+                outstanding,
+            } => self.broadcast(times, members, bytes, outstanding)?,
             Work::Idle => self.idle(times)?,
         };
         Ok(used as f64 / times as f64)
     }
 
-    fn open(&self) -> Outcome<Box<dyn Stream>> {
+    /// Opens a stream.
+    pub(crate) fn open(&self) -> Outcome<Box<dyn Stream>> {
         let stream = self.server.connect(self.tls)?;
         if !self.tls {
             return Ok(Box::new(stream));
         }
-        let name = ServerName::try_from("localhost")?;
-        let session = ClientConnection::new(Arc::clone(&self.material.client), name)?;
-        Ok(Box::new(StreamOwned::<_, TcpStream>::new(session, stream)))
+        Ok(Box::new(secured(stream, &self.material.client)?))
+    }
+
+    /// Opens a WebSocket.
+    pub(crate) fn upgraded(&self) -> Outcome<Box<dyn Stream>> {
+        let mut stream = self.open()?;
+        let request = self.material.request(self.credential, 0)?;
+        answered(&mut *stream, &request, b"HTTP/1.1 101 ")?;
+        Ok(stream)
     }
 
     fn connections(&self, times: usize, first: usize, expected: &[u8]) -> Outcome<u64> {
         // Signed before anything is measured.
         let request = |number| self.material.request(self.credential, first + number);
         let requests = match self.credential {
-            Credential::Fresh(_) => (0..=times).map(request).collect::<Outcome<Vec<_>>>()?,
-            // A second signature over the same claims would be another token.
-            Credential::None | Credential::Ephemeral | Credential::User | Credential::Repeated(_) => {
-                vec![request(0)?; times + 1]
+            Credential::Fresh(_) | Credential::Keyed => {
+                (0..=times).map(request).collect::<Outcome<Vec<_>>>()?
             }
+            // A second signature over the same claims would be another token.
+            Credential::None
+            | Credential::PlainNone
+            | Credential::Plain
+            | Credential::Ephemeral(_)
+            | Credential::User
+            | Credential::Repeated(_)
+            | Credential::Ended(_) => vec![request(0)?; times + 1],
         };
         let (warm, requests) = requests.split_first().ok_or("no request")?;
         answered(&mut *self.open()?, warm, expected)?;
@@ -115,7 +161,7 @@ impl Client<'_> {
     }
 
     fn kept(&self, times: usize) -> Outcome<u64> {
-        let request = self.material.request(Credential::None, 0)?;
+        let request = self.material.request(self.credential, 0)?;
         answered(&mut *self.open()?, &request, b"HTTP/1.1 401 ")?;
         let before = self.server.busy()?;
         let mut left = times;
@@ -132,9 +178,7 @@ impl Client<'_> {
     }
 
     fn echoes(&self, times: usize, bytes: usize, depth: usize) -> Outcome<u64> {
-        let mut stream = self.open()?;
-        let request = self.material.request(self.credential, 0)?;
-        answered(&mut *stream, &request, b"HTTP/1.1 101 ")?;
+        let mut stream = self.upgraded()?;
         let frame = Frame::whole(BINARY, &vec![0x5A; bytes]);
         let burst = frame.masked().repeat(depth);
         let expected = frame.unmasked().repeat(depth);
@@ -155,18 +199,76 @@ impl Client<'_> {
         Ok(used)
     }
 
-    fn idle(&self, times: usize) -> Outcome<u64> {
+    fn upgrades(&self, times: usize, at_once: usize) -> Outcome<u64> {
         let request = self.material.request(self.credential, 0)?;
-        let open = || -> Outcome<_> {
-            let mut stream = self.open()?;
-            answered(&mut *stream, &request, b"HTTP/1.1 101 ")?;
-            Ok(stream)
-        };
+        answered(&mut *self.open()?, &request, b"HTTP/1.1 101 ")?;
+        let before = self.server.busy()?;
+        for _ in 0..times / at_once {
+            let streams = (0..at_once).map(|_| self.open());
+            let mut streams = streams.collect::<Outcome<Vec<_>>>()?;
+            for stream in &mut streams {
+                stream.write_all(&request)?;
+            }
+            for stream in &mut streams {
+                answer(&mut **stream, b"HTTP/1.1 101 ")?;
+            }
+        }
+        thread::sleep(SETTLE);
+        Ok(self.server.busy()? - before)
+    }
+
+    fn echoes_at_once(&self, times: usize, bytes: usize, connections: usize) -> Outcome<u64> {
+        let streams = (0..connections).map(|_| self.upgraded());
+        let mut streams = streams.collect::<Outcome<Vec<_>>>()?;
+        let frame = Frame::whole(BINARY, &vec![0x5A; bytes]);
+        let (sent, mut answer) = (frame.masked(), frame.unmasked());
+        let mut before = 0;
+        for number in 0..times / connections + 1 {
+            if number == 1 {
+                before = self.server.busy()?;
+            }
+            for stream in &mut streams {
+                stream.write_all(&sent)?;
+            }
+            for stream in &mut streams {
+                stream.read_exact(&mut answer)?;
+            }
+        }
+        Ok(self.server.busy()? - before)
+    }
+
+    fn broadcast(&self, times: usize, members: usize, bytes: usize, outstanding: usize) -> Outcome<u64> {
+        let mut sender = self.upgraded()?;
+        let streams = (0..members).map(|_| self.upgraded());
+        let mut streams = streams.collect::<Outcome<Vec<_>>>()?;
+        thread::sleep(SETTLE);
+        let frame = Frame::whole(BINARY, &vec![0x5A; bytes]);
+        let sent = frame.masked().repeat(outstanding);
+        let expected = frame.unmasked().repeat(outstanding);
+        let mut answer = vec![0; expected.len()];
+        let mut before = 0;
+        for number in 0..times / (members * outstanding) + 1 {
+            if number == 1 {
+                before = self.server.busy()?;
+            }
+            sender.write_all(&sent)?;
+            for stream in &mut streams {
+                stream.read_exact(&mut answer)?;
+            }
+        }
+        let used = self.server.busy()? - before;
+        if answer != expected {
+            return Err("what arrives is not what was sent".into());
+        }
+        Ok(used)
+    }
+
+    fn idle(&self, times: usize) -> Outcome<u64> {
         // The first one pays for what all share.
-        let first = open()?;
+        let first = self.upgraded()?;
         thread::sleep(SETTLE);
         let before = self.server.resident()?;
-        let streams = (0..times).map(|_| open()).collect::<Outcome<Vec<_>>>()?;
+        let streams = (0..times).map(|_| self.upgraded()).collect::<Outcome<Vec<_>>>()?;
         thread::sleep(REST);
         let used = self.server.resident()?.saturating_sub(before);
         drop((first, streams));
@@ -174,9 +276,21 @@ impl Client<'_> {
     }
 }
 
+/// Begins TLS on a stream.
+pub(crate) fn secured(stream: TcpStream, client: &Arc<ClientConfig>) -> Outcome<Secured> {
+    let name = ServerName::try_from("localhost")?;
+    let session = ClientConnection::new(Arc::clone(client), name)?;
+    Ok(StreamOwned::new(session, stream))
+}
+
 /// Sends a request and reads the whole answer.
-fn answered(stream: &mut dyn Stream, request: &[u8], expected: &[u8]) -> Outcome<()> {
+pub(crate) fn answered(stream: &mut dyn Stream, request: &[u8], expected: &[u8]) -> Outcome<()> {
     stream.write_all(request)?;
+    answer(stream, expected)
+}
+
+/// Reads the whole answer.
+pub(crate) fn answer(stream: &mut dyn Stream, expected: &[u8]) -> Outcome<()> {
     let (mut answer, mut filled) = ([0; ANSWER], 0);
     loop {
         let read = stream.read(answer.get_mut(filled..).unwrap_or_default())?;
@@ -193,7 +307,10 @@ fn answered(stream: &mut dyn Stream, request: &[u8], expected: &[u8]) -> Outcome
         }
         let length = head
             .lines()
-            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("Content-Length").then_some(value)
+            })
             .map_or(Ok(0), str::parse::<usize>)?;
         if body.len() >= length {
             return Ok(());

@@ -1,6 +1,6 @@
 //! A Redis: strings, hashes, one level of publish and subscribe. Nothing expires in it by itself.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use countersign_core::exchange::redis::{Reply as Frame, take};
@@ -14,6 +14,10 @@ type Mailbox = Arc<Mutex<VecDeque<Vec<u8>>>>;
 struct State {
     away: bool,
     silent: bool,
+    /// The places to which nothing comes through, in either direction, for the time being.
+    cut: BTreeSet<usize>,
+    /// What was on its way when its stream was given up.
+    late: Vec<Vec<u8>>,
     password: Option<String>,
     strings: BTreeMap<Vec<u8>, Vec<u8>>,
     hashes: BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>,
@@ -54,6 +58,31 @@ impl Redis {
         self.state().silent = silent;
     }
 
+    /// Holds back all that goes to and comes from the node at `place`, until it is let through.
+    pub fn is_cut(&self, place: usize, cut: bool) {
+        let mut state = self.state();
+        if cut {
+            state.cut.insert(place);
+        } else {
+            state.cut.remove(&place);
+        }
+    }
+
+    /// Reads what was on its way on streams that were given up meanwhile, as a system does that was
+    /// stopped and goes on.
+    pub fn read_late(&self) {
+        let mut state = self.state();
+        for mut bytes in std::mem::take(&mut state.late) {
+            while let Ok(Some(command)) = take(&mut bytes) {
+                let words = words(command);
+                let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                if !matches!(words.as_slice(), [b"AUTH" | b"SUBSCRIBE", ..]) {
+                    state.answer(&words);
+                }
+            }
+        }
+    }
+
     /// Forgets everything, as after a restart without a disk.
     pub fn forget(&self) {
         let mut state = self.state();
@@ -71,6 +100,27 @@ impl Redis {
                 *byte ^= 1;
             }
         }
+    }
+
+    /// Says everything that was published so far once more, to everybody.
+    pub fn repeat(&self) {
+        let published = self.state().published.clone();
+        for message in published {
+            self.say(&message);
+        }
+    }
+
+    /// Says `message` to every subscriber, as if somebody had published it.
+    pub fn say(&self, message: &[u8]) {
+        for (channel, mailbox) in &self.state().mailboxes {
+            let message = array(&[&bulk(b"message"), &bulk(channel), &bulk(message)]);
+            mailbox.lock().unwrap().push_back(message);
+        }
+    }
+
+    /// Returns what was published last.
+    pub fn last_published(&self) -> Option<Vec<u8>> {
+        self.state().published.last().cloned()
     }
 
     /// Returns the names of the commands so far.
@@ -107,11 +157,17 @@ impl Redis {
 
     /// Returns who answers its streams.
     pub fn fake(&self) -> Fake {
+        self.fake_for(0)
+    }
+
+    /// Returns who answers the streams of the node at `place`.
+    pub fn fake_for(&self, place: usize) -> Fake {
         let redis = self.clone();
         Fake::new(move || {
             redis.state().dials += 1;
             Stream {
                 redis: redis.clone(),
+                place,
                 heard: Vec::new(),
                 mailbox: Mailbox::default(),
                 subscribed: false,
@@ -123,10 +179,24 @@ impl Redis {
 
 struct Stream {
     redis: Redis,
+    place: usize,
     heard: Vec<u8>,
     mailbox: Mailbox,
     subscribed: bool,
     known: bool,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut state = self.redis.state();
+        let late = std::mem::take(&mut self.heard);
+        if !state.away && !late.is_empty() {
+            state.late.push(late);
+        }
+        state
+            .mailboxes
+            .retain(|(_, mailbox)| !Arc::ptr_eq(mailbox, &self.mailbox));
+    }
 }
 
 impl Talker for Stream {
@@ -139,20 +209,12 @@ impl Talker for Stream {
                 .retain(|(_, mailbox)| !Arc::ptr_eq(mailbox, &self.mailbox));
             return Reply::last("");
         }
-        if state.silent {
+        if state.silent || state.cut.contains(&self.place) {
             return Reply::SILENCE;
         }
         let mut said = Vec::new();
-        while let Some(Frame::Array(words)) = take(&mut self.heard).expect("a command") {
-            let words: Vec<Vec<u8>> = words
-                .into_iter()
-                .map(|word| {
-                    let Frame::Bulk(word) = word else {
-                        panic!("{word:?} in a command");
-                    };
-                    word
-                })
-                .collect();
+        while let Some(command) = take(&mut self.heard).expect("a command") {
+            let words = words(command);
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             state.asked.push(String::from_utf8(words[0].to_vec()).unwrap());
             match words.as_slice() {
@@ -250,6 +312,19 @@ impl State {
             words => panic!("an unknown command: {}", words[0].escape_ascii()),
         }
     }
+}
+
+fn words(command: Frame) -> Vec<Vec<u8>> {
+    let Frame::Array(words) = command else {
+        panic!("{command:?} is no command");
+    };
+    let words = words.into_iter().map(|word| {
+        let Frame::Bulk(word) = word else {
+            panic!("{word:?} in a command");
+        };
+        word
+    });
+    words.collect()
 }
 
 fn millis(text: &[u8]) -> u64 {

@@ -26,6 +26,8 @@ pub enum Mood {
 struct State {
     mood: Mood,
     echoes: bool,
+    /// A frame without a mask ends its stream, and not the test.
+    forgives: bool,
     heads: Vec<String>,
     heard: Vec<u8>,
     /// What it says as soon as it has accepted, or as soon as it is asked.
@@ -45,6 +47,7 @@ impl Upstream {
         Self(Arc::new(Mutex::new(State {
             mood,
             echoes: false,
+            forgives: false,
             heads: Vec::new(),
             heard: Vec::new(),
             unsaid: Vec::new(),
@@ -64,6 +67,12 @@ impl Upstream {
         let upstream = Self::accepting();
         upstream.state().echoes = true;
         upstream
+    }
+
+    /// Ends the stream of a client that breaks the protocol, where clients may do that.
+    pub fn forgiving(self) -> Self {
+        self.state().forgives = true;
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -123,6 +132,10 @@ impl Upstream {
     }
 }
 
+fn unmasked(frames: &[u8]) -> bool {
+    frames.get(1).is_some_and(|byte| byte & 0x80 == 0)
+}
+
 struct Stream {
     upstream: Upstream,
     head: Vec<u8>,
@@ -147,7 +160,10 @@ impl Stream {
             said.extend_from_slice(bytes);
         } else if state.echoes {
             self.frames.extend_from_slice(bytes);
-            while let Some((mut frame, used)) = Frame::read_masked(&self.frames) {
+            while let Some((mut frame, used)) = Some(&self.frames)
+                .filter(|frames| !state.forgives || !unmasked(frames))
+                .and_then(|frames| Frame::read_masked(frames))
+            {
                 self.frames.drain(..used);
                 if frame.opcode == PONG {
                     continue;
@@ -157,8 +173,12 @@ impl Stream {
                     frame.opcode = PONG;
                 }
                 said.extend_from_slice(&frame.unmasked());
+                if end {
+                    self.frames.clear();
+                }
             }
         }
+        end |= state.forgives && unmasked(&self.frames);
         Reply {
             bytes: said,
             end,

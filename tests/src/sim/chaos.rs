@@ -9,6 +9,9 @@ use crate::client::{CLOSE, Frame, Response};
 use crate::random::Random;
 use crate::talk;
 
+/// What a client says as its how many-th deed.
+pub type Talk = fn(&mut Random, usize) -> Vec<u8>;
+
 /// What one client does next, and after how long.
 #[derive(Debug)]
 enum Deed {
@@ -26,17 +29,17 @@ struct Script {
     deeds: Vec<(Duration, Deed)>,
 }
 
-fn script(random: &mut Random) -> Script {
+fn script(random: &mut Random, say: Talk) -> Script {
     let mut after = Duration::ZERO;
-    let deeds = (0..random.between(0, 6)).map(|_| {
+    let deeds = (0..random.between(0, 6)).map(|index| {
         after += Duration::from_millis(random.next() % 4000);
         let deed = match random.below(16) {
             0 => Deed::ShutDown,
             1 => Deed::Reset,
             2 => Deed::StopReading(random.below(3000)),
             3 => Deed::Read,
-            4..=6 => Deed::Say(random.pick(&talk::sockets()).clone()),
-            _ => Deed::Say(talk::anything(random)),
+            4..=6 if index > 0 => Deed::Say(random.pick(&talk::sockets()).clone()),
+            _ => Deed::Say(say(random, index)),
         };
         (after, deed)
     });
@@ -46,17 +49,17 @@ fn script(random: &mut Random) -> Script {
 }
 
 impl Sim {
-    /// Lets `clients` clients do anything, while the operator drains, reloads and sets clocks, and
+    /// Lets `clients` clients do anything, most of it what `say` says, while the operator drains, reloads and sets clocks, and
     /// then runs until nobody is left.
     ///
     /// # Panics
     /// If a connection outlives the day, or what a client got is no sequence of answers and frames.
-    pub fn bad_day(&mut self, clients: usize) {
+    pub fn bad_day(&mut self, clients: usize, say: Talk) {
         let mut random = Random::new(self.random.next());
         let mut deeds = Vec::new();
         for _ in 0..clients {
             let start = Duration::from_millis(random.next() % 10_000);
-            let script = script(&mut random);
+            let script = script(&mut random, say);
             deeds.push((start, None, script));
         }
         let mut interference: Vec<_> = (0..random.below(4))

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
+pub use chaos::Talk;
 pub use far::FarEnd;
 pub use habits::Habits;
 pub use line::End;

@@ -144,6 +144,18 @@ pub fn e17_figures_are_counted(world: &World) {
     assert!(!text.contains("alice"));
 }
 
+/// E15, E17: what is closed at accept is counted, and whoever looks after the server still gets in.
+pub fn e15_what_is_closed_at_accept_is_counted(world: &World) {
+    let stage = administered(Setup::standard().limit("connections", 1)).start(world);
+    let _client = open(&stage, &alice());
+    for _ in 0..2 {
+        stage.connect().expect_end();
+    }
+    let text = String::from_utf8(admin(&stage, &get("/metrics")).body).unwrap();
+    let counted = |line: &str| line == "countersign_over_limit_total 2";
+    assert!(text.lines().any(counted), "{text}");
+}
+
 /// E20: revocation needs the token, and says what is wrong with an order.
 pub fn e20_revoking_needs_the_token(world: &World) {
     let stage = standard().start(world);

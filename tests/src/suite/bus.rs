@@ -19,7 +19,7 @@ const TOKEN: &str = "an-administrators-token";
 const SECRET: &str = "0123456789abcdef0123456789abcdef\n";
 
 /// One node among those that share what is at `redis`.
-fn node(setup: Setup, redis: &str) -> Setup {
+pub(super) fn node(setup: Setup, redis: &str) -> Setup {
     setup
         .patient()
         .set(
@@ -35,7 +35,7 @@ fn node(setup: Setup, redis: &str) -> Setup {
 }
 
 /// Two nodes, both connected.
-fn two(world: &World, redis: &Redis, setup: Setup) -> (Stage, Stage) {
+pub(super) fn two(world: &World, redis: &Redis, setup: Setup) -> (Stage, Stage) {
     let address = world.fake(redis.fake(), false);
     let setup = node(setup, &address);
     let (one, two) = (setup.clone().start(world), setup.start(world));
@@ -46,7 +46,7 @@ fn two(world: &World, redis: &Redis, setup: Setup) -> (Stage, Stage) {
 }
 
 /// Lets everything that is on its way arrive.
-fn settle(stages: &[&Stage]) {
+pub(super) fn settle(stages: &[&Stage]) {
     for _ in 0..30 {
         for stage in stages {
             stage.nudge();
@@ -55,7 +55,7 @@ fn settle(stages: &[&Stage]) {
     }
 }
 
-fn states(stage: &Stage) -> Vec<bool> {
+pub(super) fn states(stage: &Stage) -> Vec<bool> {
     let state = |note: &Note| {
         let Note::Bus { up } = note else { return None };
         Some(*up)
@@ -64,7 +64,7 @@ fn states(stage: &Stage) -> Vec<bool> {
 }
 
 /// Waits until the last line about the bus says so.
-fn wait_for(stage: &Stage, up: bool) {
+pub(super) fn wait_for(stage: &Stage, up: bool) {
     stage.wait_until("the bus", |stage| {
         stage.nudge();
         states(stage).last() == Some(&up)
@@ -81,7 +81,7 @@ fn revoke(stage: &Stage, what: &Value) {
     assert_eq!(answer.status, 204, "{answer:?}");
 }
 
-fn open(stage: &Stage, request: &Request) -> Client {
+pub(super) fn open(stage: &Stage, request: &Request) -> Client {
     let mut client = stage.connect();
     client.open(request);
     client
@@ -248,7 +248,7 @@ pub fn b01_a_ticket_that_is_spent_elsewhere_makes_room(world: &World) {
     assert!(metric(&one, "countersign_bus_unopened_total 1"));
 }
 
-fn metric(stage: &Stage, line: &str) -> bool {
+pub(super) fn metric(stage: &Stage, line: &str) -> bool {
     let text = stage.connect_to(1).ask(&get("/metrics")).body;
     let text = String::from_utf8(text).unwrap();
     text.lines().any(|found| found == line)
@@ -419,107 +419,8 @@ pub fn a_wrong_bus_does_not_load(world: &World) {
     let short = good().file("bus.secret", "0123456789abcdef0123456789abcde\n");
     assert!(load_error(&short).contains("shorter than 32 bytes"));
     assert!(good().load().is_ok());
-    let broadcast = good().set(
-        "/services/b",
-        json!({"type": "broadcast", "accept": "/b", "realm": "demo", "origins": []}),
-    );
-    assert!(load_error(&broadcast).contains("not shared between nodes"));
     let stage = good().start(world);
     stage.replace("bus.secret", b"another secret that is as long as it has to be");
     stage.wait_until("a refused reload", |stage| stage.reload_failures() == 1);
     assert!(stage.log().contains("restart to use another one"));
-}
-
-fn with_points() -> Setup {
-    Setup::standard().set(
-        "/services/points",
-        json!({
-            "type": "points", "realm": "demo", "origins": [], "endpoints": {"/a": "a", "/b": "b"},
-            "acl": {"entries": [{"role": "Everyone", "allow": ["read", "write", "websocket.connect"]}]},
-        }),
-    )
-}
-
-fn point(path: &str) -> Request {
-    upgrade(path).basic("alice", "correct horse")
-}
-
-/// Returns the value of the next state that a client is sent.
-fn next_value(client: &mut Client) -> Value {
-    let frame = client.read_message();
-    let state: Value = serde_json::from_slice(&frame.payload).unwrap();
-    state["value"].clone()
-}
-
-fn set(client: &mut Client, value: &Value) {
-    client.send_frame(&Frame::text(&json!({"value": value}).to_string()));
-    assert_eq!(next_value(client), *value);
-}
-
-fn read(stage: &Stage, path: &str) -> Value {
-    let answer = stage.connect().ask(&get(path).basic("alice", "correct horse"));
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let state: Value = serde_json::from_slice(&answer.body).unwrap();
-    state["value"].clone()
-}
-
-/// M16: what is written on one node is read on all, every write in its order, and by who starts later
-/// at once; nobody hears its own writes twice.
-pub fn m16_a_data_point_is_one_on_all_nodes(world: &World) {
-    let redis = Redis::new();
-    let (one, two) = two(world, &redis, with_points());
-    let (mut writer, mut reader) = (open(&one, &point("/a")), open(&two, &point("/a")));
-    let mut other = open(&two, &point("/b"));
-    for client in [&mut writer, &mut reader, &mut other] {
-        assert_eq!(next_value(client), Value::Null);
-    }
-    for number in 1..=20 {
-        set(&mut writer, &json!(number));
-    }
-    settle(&[&one, &two]);
-    for number in 1..=20 {
-        assert_eq!(next_value(&mut reader), json!(number));
-    }
-    set(&mut reader, &json!("back"));
-    settle(&[&two, &one]);
-    assert_eq!(next_value(&mut writer), json!("back"));
-    set(&mut other, &json!("b"));
-    settle(&[&two, &one]);
-    assert_eq!((read(&one, "/a"), read(&one, "/b")), (json!("back"), json!("b")));
-    let address = world.fake(redis.fake(), false);
-    let three = node(with_points(), &address).start(world);
-    wait_for(&three, true);
-    assert_eq!(read(&three, "/a"), json!("back"));
-    assert!(!redis.seen().windows(4).any(|part| part == b"back"));
-}
-
-/// M16: while Redis is away each node has its own values; then the latest one counts on all.
-pub fn m16_data_points_catch_up_after_redis_was_away(world: &World) {
-    let redis = Redis::new();
-    let (one, two) = two(world, &redis, with_points());
-    let open = |stage: &Stage, path: &str| {
-        let mut client = open(stage, &point(path));
-        next_value(&mut client);
-        client
-    };
-    let (mut a, mut b) = (open(&one, "/a"), open(&one, "/b"));
-    set(&mut b, &json!("before"));
-    settle(&[&one, &two]);
-    redis.is_away(true);
-    settle(&[&one, &two]);
-    for stage in [&one, &two] {
-        wait_for(stage, false);
-    }
-    set(&mut a, &json!("alone"));
-    assert_eq!(read(&two, "/a"), Value::Null);
-    redis.forget();
-    redis.is_away(false);
-    for stage in [&one, &two] {
-        wait_for(stage, true);
-    }
-    settle(&[&one, &two]);
-    assert_eq!(
-        (read(&two, "/a"), read(&two, "/b")),
-        (json!("alone"), json!("before"))
-    );
 }

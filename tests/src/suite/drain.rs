@@ -1,5 +1,7 @@
 //! Shutting down: nobody is cut off without a word.
 
+use std::time::Duration;
+
 use crate::client::{Frame, upgrade};
 use crate::world::{Setup, World};
 
@@ -43,6 +45,26 @@ pub fn e18_new_upgrades_are_503(world: &World) {
         "{}",
         bytes.escape_ascii()
     );
+}
+
+/// E18: who was told everything, but never ends its side of the stream, does not hold up the exit.
+pub fn e18_who_never_hangs_up_does_not_hold_up_the_exit(world: &World) {
+    let stage = Setup::standard().limit("closeTimeout", "1 minute").start(world);
+    let mut client = stage.connect();
+    client.open(&upgrade("/api/ws").bearer(&stage.token("alice").text()));
+    let mut idle = stage.connect();
+    assert_eq!(idle.ask(&upgrade("/nowhere")).status, 404);
+    let began = stage.unix();
+    stage.drain();
+    let close = Frame::close(1001, "server shutting down");
+    assert_eq!(client.read_message(), close);
+    client.send_frame(&close);
+    stage.wait_until("the last connection", |stage| {
+        stage.gateway().stats().connections == 0
+    });
+    assert!(stage.unix().since(began) < Duration::from_secs(5));
+    assert_eq!(stage.closings(1)[0].code, 1001);
+    drop((client, idle));
 }
 
 /// E18: a message that is on its way is still echoed or dropped, but the close is whole.

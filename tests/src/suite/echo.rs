@@ -128,6 +128,9 @@ pub fn m18_violations_are_1002(world: &World) {
         }
         .masked(),
         Frame::whole(PING, &[0; 126]).masked(),
+        // The length in more bytes than it takes.
+        b"\x81\xfe\x00\x05\0\0\0\0hello".to_vec(),
+        [&b"\x82\xff\0\0\0\0\0\0\xff\xff\0\0\0\0"[..], &[0; 0xffff]].concat(),
         Frame::whole(CLOSE, &[3]).masked(),
         Frame::close(1005, "").masked(),
         Frame::close(999, "").masked(),

@@ -231,6 +231,27 @@ pub fn r16_a_foreign_or_missing_origin_cannot_log_in(world: &World) {
     );
 }
 
+/// R16: a browser that says the form was sent by a page of another site is believed, whatever its Origin.
+pub fn r16_a_form_from_another_site_is_refused(world: &World) {
+    let stage = with_form().start(world);
+    let page = Page::open(&mut stage.connect());
+    let login = page.submit(&stage, "alice", "correct horse");
+    let logout = post(&stage, "/logout", "");
+    for (site, logged_in, logged_out) in [
+        ("cross-site", 403, 403),
+        ("same-site", 303, 303),
+        ("same-origin", 303, 303),
+    ] {
+        let from = |request: &Request| {
+            stage
+                .connect()
+                .ask(&request.clone().field("Sec-Fetch-Site", site))
+        };
+        let answers = (from(&login).status, from(&logout).status);
+        assert_eq!(answers, (logged_in, logged_out), "{site}");
+    }
+}
+
 /// E14: guessing at the form is guessing: it is throttled with everything else from its address.
 pub fn e14_guessing_at_the_form_is_throttled(world: &World) {
     let stage = with_form().set("/throttle", json!({"failures": 2})).start(world);

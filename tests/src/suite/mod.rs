@@ -6,6 +6,8 @@ pub mod basic;
 pub mod bearer;
 pub mod broadcast;
 pub mod bus;
+pub mod bus_broadcast;
+pub mod bus_points;
 pub mod carriers;
 pub mod chain;
 pub mod demo;
@@ -68,6 +70,7 @@ macro_rules! rows {
                 e19_health_is_answered_without_a_token,
                 r17_the_admin_listener_checks_host,
                 e17_figures_are_counted,
+                e15_what_is_closed_at_accept_is_counted,
                 e20_revoking_needs_the_token,
                 e20_a_revoked_subject_loses_its_sockets,
                 e20_a_revocation_says_whose,
@@ -145,6 +148,19 @@ macro_rules! rows {
                 a_node_starts_without_redis,
                 redis_asks_who_it_is,
                 a_wrong_bus_does_not_load,
+            ],
+            bus_broadcast: [
+                m18_a_broadcast_is_one_on_all_nodes,
+                m18_a_burst_is_heard_on_all_nodes_in_order,
+                m18_what_redis_repeats_or_invents_is_not_heard,
+                m18_a_message_for_no_broadcast_of_this_node_is_dropped,
+                m18_while_redis_is_away_members_hear_their_own_node,
+                m18_a_slow_member_on_another_node_is_1013_and_hurts_nobody,
+                m18_a_message_of_more_than_4_mib_stays_on_its_node,
+                m18_a_slow_redis_holds_senders_up_for_a_short_time,
+                m18_a_topic_is_shared_as_soon_as_it_is_configured,
+            ],
+            bus_points: [
                 m16_a_data_point_is_one_on_all_nodes,
                 m16_data_points_catch_up_after_redis_was_away,
             ],
@@ -224,6 +240,7 @@ macro_rules! rows {
             drain: [
                 e18_open_sockets_are_told,
                 e18_new_upgrades_are_503,
+                e18_who_never_hangs_up_does_not_hold_up_the_exit,
                 e18_a_close_follows_whole_frames,
             ],
             echo: [
@@ -246,6 +263,7 @@ macro_rules! rows {
                 m35_a_bad_password_is_the_page_with_401,
                 r16_a_login_needs_the_pages_field_and_cookie,
                 r16_a_foreign_or_missing_origin_cannot_log_in,
+                r16_a_form_from_another_site_is_refused,
                 e14_guessing_at_the_form_is_throttled,
                 e14_a_dead_session_is_no_guess,
                 r11_the_page_is_not_fetched_from_elsewhere,
@@ -576,6 +594,7 @@ macro_rules! rows {
                 m28_the_authorization_timeout_closes_the_socket,
                 m28_the_same_subject_stays,
                 m28_another_subject_ends_the_socket,
+                m28_a_socket_that_ends_is_not_renewed,
                 m28_a_bad_renewal_touches_nothing,
                 r14_a_renewal_replaces_the_credential,
                 r14_each_factor_is_renewed_alone,

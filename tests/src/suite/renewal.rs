@@ -87,6 +87,21 @@ pub fn m28_another_subject_ends_the_socket(world: &World) {
     client.expect_close(3003, "subject changed");
 }
 
+/// M28: a socket that was told its end has no id any more, whoever presents it.
+pub fn m28_a_socket_that_ends_is_not_renewed(world: &World) {
+    let stage = renewable().start(world);
+    let (mut client, id) = open(&stage, &by_token(&stage.token("alice")));
+    let by_bob = renewal().basic(BOB.0, BOB.1).field(SOCKET, &id);
+    let by_alice = renewal().bearer(&stage.token("alice").text()).field(SOCKET, &id);
+    assert_eq!(stage.connect().ask(&by_bob).status, 403);
+    // Before the client has answered the Close, and before it has read it.
+    assert_eq!(stage.connect().ask(&by_alice).status, 404);
+    assert_eq!(client.read_message(), Frame::close(3003, "subject changed"));
+    for request in [by_alice, by_bob] {
+        assert_eq!(stage.connect().ask(&request).status, 404);
+    }
+}
+
 /// M28: what is no renewal touches nothing.
 pub fn m28_a_bad_renewal_touches_nothing(world: &World) {
     let stage = renewable().start(world);

@@ -273,7 +273,7 @@ fn no_store(reply: Reply) -> Reply {
 }
 
 /// Says whether the content of `head` is of this type, parameters aside, and not encoded.
-pub(super) fn has_content_type(head: &RequestHead, wanted: &str) -> bool {
+fn has_content_type(head: &RequestHead, wanted: &str) -> bool {
     let Ok(Some(value)) = head.fields().single("content-type") else {
         return false;
     };

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bus::{Bus, Expected, Order, Standing};
+use super::bridge::Bridge;
+use crate::bell::Bell;
+use crate::bus::{Bus, Expected, News, Order, Standing};
 use crate::entropy::Label;
 use crate::exchange::redis::{Reply, Wire, send, write_command};
 use crate::exchange::{Fault, Line};
@@ -48,6 +50,8 @@ const BATCH: usize = 128;
 /// How things stand with Redis.
 #[derive(Debug)]
 pub(super) struct Link {
+    /// The number of its connection, and its bell.
+    own: (u64, Arc<Bell>),
     streams: Option<Streams>,
     /// When it is dialed again.
     dial: Moment,
@@ -74,6 +78,8 @@ struct Streams {
     ping: Moment,
     /// The generation of the rules whose data points are known.
     points: u64,
+    /// Its places in the topics of broadcast services, once everything is there.
+    bridge: Bridge,
 }
 
 #[derive(Debug)]
@@ -108,8 +114,9 @@ struct Around<'a> {
 }
 
 impl Link {
-    pub(super) const fn new(now: Now) -> Self {
+    pub(super) const fn new(own: (u64, Arc<Bell>), now: Now) -> Self {
         Self {
+            own,
             streams: None,
             dial: now.at,
             failures: 0,
@@ -139,12 +146,12 @@ impl Link {
             self.lose(gateway, legs, notes, (Fault::Late, now));
         }
         if self.streams.is_none() && now.at >= self.dial {
-            self.streams = Streams::dial(bus, legs, now);
+            self.streams = Streams::dial(bus, legs, self.own.clone(), now);
             if self.streams.is_none() {
                 self.lose(gateway, legs, notes, (Fault::Unreachable, now));
             }
         }
-        let sweeps = now.at >= self.sweep;
+        let (sweeps, mut next_said) = (now.at >= self.sweep, None);
         if let Some(streams) = &mut self.streams {
             let mut around = Around {
                 gateway,
@@ -161,6 +168,8 @@ impl Link {
                 }
                 streams.send_orders(&mut around);
                 streams.ping(&mut around);
+                next_said = streams.bridge.go_on(now);
+                streams.bridge.tell_lost(bus, notes, now);
             }
         }
         if sweeps {
@@ -170,7 +179,7 @@ impl Link {
             None => self.dial,
             Some(streams) => streams.next(),
         };
-        Some(next.min(self.sweep))
+        Some(next.min(self.sweep).min(next_said.unwrap_or(next)))
     }
 
     /// Takes in what happened on one of the streams.
@@ -222,7 +231,10 @@ impl Link {
             let message = format!("bus: {fault}; until it works, this node goes on by itself");
             notes.push_back(Note::Warning { message });
         }
-        if let Some(streams) = self.streams.take() {
+        if let Some(mut streams) = self.streams.take() {
+            if let Some(bus) = gateway.bus() {
+                streams.bridge.tell_lost(bus, notes, now);
+            }
             legs.let_go(streams.commands.leg);
             legs.let_go(streams.news.leg);
         }
@@ -252,7 +264,7 @@ impl Link {
 }
 
 impl Streams {
-    fn dial(bus: &Bus, legs: &mut Legs, now: Now) -> Option<Self> {
+    fn dial(bus: &Bus, legs: &mut Legs, own: (u64, Arc<Bell>), now: Now) -> Option<Self> {
         let settings = bus.settings();
         let mut stream = || {
             let leg = legs.dial(settings.to.clone())?;
@@ -271,6 +283,7 @@ impl Streams {
             until: Some(now.at.after(OPENING)),
             ping: now.at.after(PING),
             points: 0,
+            bridge: Bridge::new(own),
         })
     }
 
@@ -335,6 +348,12 @@ impl Streams {
                 }
                 Order::News(news, body) => self.tell(around, vec![Telling::News(news, body)]),
             }
+        }
+        self.bridge.join(around.gateway);
+        while self.has_room(around)
+            && let Some(said) = self.bridge.next(around.bus, around.now)
+        {
+            self.tell(around, vec![Telling::News(News::Said, said)]);
         }
     }
 
@@ -412,8 +431,20 @@ impl Streams {
                 Ok(true)
             }
             [Reply::Bulk(kind), _, Reply::Bulk(sealed)] if kind == b"message" => {
-                let heard = around.bus.hear(sealed);
-                Ok(heard.is_none_or(|(news, body)| around.gateway.hear_news(news, &body, around.now)))
+                Ok(match around.bus.hear(sealed) {
+                    None => true,
+                    Some((News::Said, body)) => {
+                        // Members hear each other where both nodes know everything.
+                        if self.stage == Stage::Up {
+                            self.bridge.hear(around.bus, &body, around.now);
+                        }
+                        true
+                    }
+                    Some((
+                        news @ (News::Revocation | News::SessionEnded | News::TicketSpent | News::Point),
+                        body,
+                    )) => around.gateway.hear_news(news, &body, around.now),
+                })
             }
             [Reply::Bulk(kind), ..] if kind == b"pong" => Ok(true),
             _ => Err(Fault::Unusable),

@@ -68,6 +68,12 @@ fn e17_a_decision_is_one_line_in_both_formats() {
     assert_eq!(line["status"], 401);
     assert_eq!(line["params"], serde_json::json!(["access_token", "?"]));
     assert!(line.get("subject").is_none());
+    let none = Note::Decision(Box::new(Decision {
+        params: Vec::new(),
+        ..decision()
+    }));
+    assert!(!text_of(&none).contains("params"));
+    assert_eq!(json_of(&none)["params"], serde_json::json!([]));
 }
 
 #[test]

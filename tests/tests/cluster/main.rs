@@ -2,6 +2,8 @@
 //! whichever order.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod broadcast;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -188,15 +190,19 @@ fn run(seed: u64) {
     }
 }
 
-#[test]
-fn nodes_agree_in_the_end_and_nothing_is_told_twice_or_out_of_order() {
-    for seed in 0..20 {
+fn for_all_seeds(count: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    for seed in 0..count {
         let run = std::panic::catch_unwind(|| run(seed));
         if let Err(panic) = run {
             eprintln_seed(seed);
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+#[test]
+fn nodes_agree_in_the_end_and_nothing_is_told_twice_or_out_of_order() {
+    for_all_seeds(20, run);
 }
 
 #[allow(clippy::print_stderr, reason = "whoever sees a failure needs its seed")]

@@ -1,0 +1,201 @@
+//! A soak: mixed load with faults at four fifths of what one processor can do, for a long time. Memory and
+//! descriptors have to stay, and every answer has to be the one that the deed deserves.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::configuration::Setup;
+use crate::crowd::Around;
+use crate::deeds::{DEEDS, Deed, LINGERING};
+use crate::figures::Figures;
+use crate::lane::{Bench, Lane};
+use crate::material::EPHEMERAL;
+use crate::programs::Program;
+use crate::samples::Samples;
+use crate::server::Server;
+use crate::{Outcome, failed};
+
+/// How much of one processor the server is to use.
+const CAPACITY: f64 = 0.8;
+/// Threads that do one deed after the other.
+const WORKERS: usize = 8;
+/// Most time between two deeds of a worker, in microseconds.
+const LONGEST_PAUSE: u64 = 200_000;
+/// How often the pace is corrected.
+const CORRECTION: Duration = Duration::from_millis(500);
+/// Corrections between two samples.
+const CORRECTIONS: usize = 10;
+/// Corrections between two reloads.
+const RELOAD: usize = 14;
+/// How long the server may take to let go of everything in the end.
+const LAST: Duration = Duration::from_secs(30);
+/// Descriptors that may be left more than at the start: files that are read again.
+const LEFT: usize = 4;
+/// Most faults that are kept to be shown.
+const SHOWN: usize = 20;
+
+/// What the threads of a soak share.
+struct Shared {
+    ending: AtomicBool,
+    /// Microseconds between two deeds.
+    pause: AtomicU64,
+    done: AtomicUsize,
+    wrong: AtomicUsize,
+    shown: Mutex<Vec<String>>,
+}
+
+impl Shared {
+    /// Does a deed and counts how it went.
+    fn perform(&self, deed: &Deed, bench: &Bench<'_>, server: &Server, number: usize) {
+        match (deed.run)(bench.material, server, number) {
+            Ok(()) => {
+                self.done.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                self.wrong.fetch_add(1, Ordering::Relaxed);
+                let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+                if shown.len() < SHOWN {
+                    shown.push(format!("{}: {error}", deed.name));
+                }
+            }
+        }
+    }
+
+    fn ended(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+}
+
+/// Soaks both programs, one after the other, each for `minutes`.
+pub(crate) fn run(bench: &Bench<'_>, programs: &Path, minutes: f64, figures: &mut Figures) -> Outcome<()> {
+    let mut good = true;
+    for program in ["smol", "std"] {
+        good &= soak(bench, programs, program, minutes, figures)?;
+    }
+    if good {
+        Ok(())
+    } else {
+        failed("the soak has found something")
+    }
+}
+
+fn soak(
+    bench: &Bench<'_>,
+    programs: &Path,
+    program: &str,
+    minutes: f64,
+    figures: &mut Figures,
+) -> Outcome<bool> {
+    let lane = Lane {
+        name: program.to_owned(),
+        program: Program::Gateway(programs.join(format!("countersign-{program}"))),
+        configuration: Setup::Soak.write(bench.material, bench.upstream)?,
+        log_level: "info",
+        two: false,
+        around: Around::Nobody,
+        credential: EPHEMERAL,
+        tls: false,
+    };
+    let server = bench.start(&lane, bench.watch(&lane))?;
+    let at_first = server.descriptors()?;
+    let shared = Shared {
+        ending: AtomicBool::new(false),
+        pause: AtomicU64::new(1000),
+        done: AtomicUsize::new(0),
+        wrong: AtomicUsize::new(0),
+        shown: Mutex::default(),
+    };
+    println!("\nsoak of {program}, {minutes} minutes");
+    let mut samples = Samples::new();
+    let load = thread::scope(|scope| -> Outcome<f64> {
+        for worker in 0..WORKERS {
+            let (shared, server) = (&shared, &server);
+            scope.spawn(move || {
+                let mut number = worker;
+                while !shared.ended() {
+                    if let Some(deed) = DEEDS.get(number % DEEDS.len()) {
+                        shared.perform(deed, bench, server, number);
+                    }
+                    number += WORKERS + 1;
+                    thread::sleep(Duration::from_micros(shared.pause.load(Ordering::Relaxed)));
+                }
+            });
+        }
+        for deed in LINGERING {
+            let (shared, server) = (&shared, &server);
+            scope.spawn(move || {
+                let mut number = 0;
+                while !shared.ended() {
+                    shared.perform(deed, bench, server, number);
+                    number += 1;
+                }
+            });
+        }
+        let load = watch(&server, &shared, minutes, &mut samples);
+        shared.ending.store(true, Ordering::Relaxed);
+        load
+    })?;
+    let began = Instant::now();
+    while server.descriptors()? > at_first + LEFT && began.elapsed() < LAST {
+        thread::sleep(CORRECTION);
+    }
+    let left = server.descriptors()?.saturating_sub(at_first);
+    let [before, after] = samples.resident();
+    let (done, wrong) = (shared.done.into_inner(), shared.wrong.into_inner());
+    let faults = server.faults();
+    let good = samples.flat() && left <= LEFT && wrong == 0 && faults == 0;
+    figures.note(format!(
+        "soak of {program}, {minutes} minutes at {:.0} % of one processor: {done} deeds, {wrong} with an answer \
+         that they did not deserve, {faults} faults in the log; {before:.1} MiB at most in the second third, \
+         {after:.1} in the last; {left} descriptors more than at the start; {}",
+        load * 100.0,
+        if good { "flat" } else { "NOT GOOD" },
+    ));
+    for line in shared.shown.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        println!("  {line}");
+    }
+    let values = [
+        ("deeds".to_owned(), Some(done as f64)),
+        ("wrong".to_owned(), Some(wrong as f64)),
+        ("MiB, second third".to_owned(), Some(before)),
+        ("MiB, last third".to_owned(), Some(after)),
+    ];
+    figures.row("soak", &format!("{program}, {minutes} minutes"), "", &values);
+    Ok(good)
+}
+
+/// Keeps the pace, samples and reloads. Returns how much of a processor the server has used.
+fn watch(server: &Server, shared: &Shared, minutes: f64, samples: &mut Samples) -> Outcome<f64> {
+    let (began, first) = (Instant::now(), server.busy()?);
+    let (mut since, mut used) = (began, first);
+    for number in 1.. {
+        thread::sleep(CORRECTION);
+        let (now, busy) = (Instant::now(), server.busy()?);
+        let load = (busy - used) as f64 / (now - since).as_nanos() as f64;
+        (since, used) = (now, busy);
+        let pause = shared.pause.load(Ordering::Relaxed);
+        // Half of what is missing, so that it does not swing.
+        let pause = pause as f64 * (1.0 + (load / CAPACITY - 1.0).clamp(-0.5, 1.0) / 2.0);
+        let pause = (pause as u64).clamp(10, LONGEST_PAUSE);
+        shared.pause.store(pause, Ordering::Relaxed);
+        if number % RELOAD == 0 {
+            server.reload()?;
+        }
+        if number % CORRECTIONS == 0 {
+            let (done, wrong) = (
+                shared.done.load(Ordering::Relaxed),
+                shared.wrong.load(Ordering::Relaxed),
+            );
+            let besides = format!("{:3.0} % busy, {done} deeds, {wrong} wrong", load * 100.0);
+            samples.take(server, &besides)?;
+        }
+        if began.elapsed().as_secs_f64() >= minutes * 60.0 {
+            break;
+        }
+    }
+    Ok((server.busy()? - first) as f64 / began.elapsed().as_nanos() as f64)
+}
