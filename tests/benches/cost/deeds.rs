@@ -187,7 +187,8 @@ fn slow_reader(material: &Material, server: &Server, _: usize) -> Outcome<()> {
     let began = Instant::now();
     // It may be ended while it still sends.
     while stream.write(&frame).is_ok() && began.elapsed() < STALL + LATE {}
-    std::thread::sleep(STALL);
+    // Whoever reads again in time is no slow reader any more.
+    std::thread::sleep(STALL + LATE);
     stream.set_read_timeout(Some(STALL + LATE))?;
     match io::copy(&mut stream, &mut io::sink()) {
         Ok(_) => Ok(()),
