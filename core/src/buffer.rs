@@ -13,13 +13,15 @@ const COPY_LIMIT: usize = 16 * 1024;
 /// that never lets the queue run empty would otherwise make one part grow for ever.
 const PART_LIMIT: usize = 32 * 1024;
 
-/// The first allocation of a part, in bytes: the head of a 101, or an answer to a small message.
-const FIRST_ALLOCATION: usize = 256;
+/// The first allocation of a part, in bytes: the head of a 101 or of a 401, or an answer to a small message.
+const FIRST_ALLOCATION: usize = 384;
 
 /// The bytes that wait to be written to a leg: small ones side by side, large ones as they came.
 #[derive(Default)]
 pub(crate) struct Outgoing {
-    parts: VecDeque<Part>,
+    /// Mostly the only one: a queue that is used anew for every answer would be an allocation of each.
+    first: Option<Part>,
+    rest: VecDeque<Part>,
     /// Bytes of the first part that were taken already.
     taken: usize,
     len: usize,
@@ -59,11 +61,10 @@ impl Outgoing {
 
     /// Lets `write` append bytes behind what waits already.
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if !matches!(self.parts.back(), Some(Part::Own(tail)) if tail.len() < PART_LIMIT) {
-            self.parts
-                .push_back(Part::Own(Vec::with_capacity(FIRST_ALLOCATION)));
+        if !matches!(self.last(), Some(Part::Own(tail)) if tail.len() < PART_LIMIT) {
+            self.add(Part::Own(Vec::with_capacity(FIRST_ALLOCATION)));
         }
-        if let Some(Part::Own(tail)) = self.parts.back_mut() {
+        if let Some(Part::Own(tail)) = self.last() {
             let before = tail.len();
             write(tail);
             self.len += tail.len().saturating_sub(before);
@@ -76,17 +77,29 @@ impl Outgoing {
             self.append(|tail| tail.extend_from_slice(&payload));
         } else {
             if self.len == 0 {
-                self.parts.clear();
+                self.clear();
             }
             self.len += payload.len();
-            self.parts.push_back(Part::Shared(payload));
+            self.add(Part::Shared(payload));
+        }
+    }
+
+    fn last(&mut self) -> Option<&mut Part> {
+        self.rest.back_mut().or(self.first.as_mut())
+    }
+
+    fn add(&mut self, part: Part) {
+        if self.first.is_none() {
+            self.first = Some(part);
+        } else {
+            self.rest.push_back(part);
         }
     }
 
     /// Returns the next bytes to write; empty only if nothing waits.
     pub(crate) fn chunk(&self) -> &[u8] {
-        self.parts
-            .front()
+        self.first
+            .as_ref()
             .and_then(|part| part.bytes().get(self.taken..))
             .unwrap_or_default()
     }
@@ -99,8 +112,10 @@ impl Outgoing {
             let step = left.min(self.chunk().len());
             self.taken += step;
             left -= step;
-            while self.chunk().is_empty() && self.parts.len() > 1 {
-                self.parts.pop_front();
+            while self.chunk().is_empty()
+                && let Some(next) = self.rest.pop_front()
+            {
+                self.first = Some(next);
                 self.taken = 0;
             }
         }
@@ -113,7 +128,8 @@ impl Outgoing {
     pub(crate) fn clear(&mut self) {
         self.taken = 0;
         self.len = 0;
-        self.parts = VecDeque::new();
+        self.first = None;
+        self.rest = VecDeque::new();
     }
 }
 
@@ -162,7 +178,7 @@ mod tests {
             Part::Shared(bytes) => bytes.len(),
             Part::Own(own) => own.capacity(),
         };
-        let held: usize = out.parts.iter().map(held).sum();
+        let held: usize = out.first.iter().chain(&out.rest).map(held).sum();
         assert!(held <= 4 * PART_LIMIT, "{held} bytes for 16");
     }
 }

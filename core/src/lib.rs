@@ -11,12 +11,12 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `ops` | what programs share: command line, log lines, the demo, explanations |
+//! | `ops` | what programs share: command line, log lines, deadlines, the demo, explanations |
 //! | [`connection`] | one socket's life, one file per state |
 //! | [`gateway`] | what all connections share: admission, budgets, reload, shutdown |
 //! | `service` | what stands behind the door: one file per service |
 //! | `rules` | the configuration with every file read, as one snapshot |
-//! | `hub` | what connections leave for each other: data points |
+//! | `hub` | what connections leave for each other: data points, topics |
 //! | `bus` | what all nodes share: names, seals, what waits to be sent |
 //! | [`auth`] | credentials: carriers, login chain, tokens, passwords, challenges |
 //! | `authz` | what a client may do: access control lists |

@@ -3,16 +3,17 @@
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_io::Async;
 use blocking::{Unblock, unblock};
+use countersign_core::gateway::Lookups;
 use countersign_core::leg::{ClientTls, Destination, DialError, Opened};
 use countersign_core::ops::faults;
 use countersign_core::time::UnixTime;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::lookup::LOOKUPS;
 use crate::socket::Socket;
 use crate::stream::{Io, secured};
 
@@ -24,9 +25,9 @@ const READ_AHEAD: usize = 16 * 1024;
 const OPEN_ATTEMPTS: usize = 8;
 
 /// Opens a stream. There is no time limit: the core drops what takes too long.
-pub(crate) async fn dial(to: Destination) -> Result<(Io, Opened), DialError> {
+pub(crate) async fn dial(to: Destination, lookups: Arc<Lookups>) -> Result<(Io, Opened), DialError> {
     match to {
-        Destination::Tcp { host, port, tls } => tcp(host, port, tls).await,
+        Destination::Tcp { host, port, tls } => tcp(host, port, tls, &lookups).await,
         Destination::File { root, segments } => {
             let (file, opened) = unblock(move || beneath(&root, &segments)).await?;
             Ok((
@@ -37,9 +38,14 @@ pub(crate) async fn dial(to: Destination) -> Result<(Io, Opened), DialError> {
     }
 }
 
-async fn tcp(host: String, port: u16, tls: Option<ClientTls>) -> Result<(Io, Opened), DialError> {
+async fn tcp(
+    host: String,
+    port: u16,
+    tls: Option<ClientTls>,
+    lookups: &Arc<Lookups>,
+) -> Result<(Io, Opened), DialError> {
     let mut failure = DialError::Name;
-    for address in resolve(host, port).await? {
+    for address in resolve(host, port, lookups).await? {
         let socket = match Async::<TcpStream>::connect(address).await {
             Ok(stream) => Socket::new(stream),
             Err(error) => {
@@ -63,11 +69,11 @@ async fn tcp(host: String, port: u16, tls: Option<ClientTls>) -> Result<(Io, Ope
 }
 
 /// Returns the addresses of `host`, in the resolver's order.
-async fn resolve(host: String, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+async fn resolve(host: String, port: u16, lookups: &Arc<Lookups>) -> Result<Vec<SocketAddr>, DialError> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let place = LOOKUPS.begin().ok_or(DialError::Name)?;
+    let place = lookups.begin().ok_or(DialError::Name)?;
     let found = unblock(move || {
         let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
         drop(place);
@@ -163,7 +169,7 @@ mod tests {
             segments,
         };
         async_io::block_on(async {
-            let (Io::File(mut file), opened) = dial(to).await? else {
+            let (Io::File(mut file), opened) = dial(to, Arc::default()).await? else {
                 panic!("a file was dialed");
             };
             let mut contents = String::new();
@@ -208,11 +214,12 @@ mod tests {
         // `localhost` is [::1] and 127.0.0.1 in some order; only one of them listens.
         let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (_, opened) = async_io::block_on(tcp("localhost".to_owned(), address.port(), None))
-            .unwrap_or_else(|_| panic!());
+        let (_, opened) =
+            async_io::block_on(tcp("localhost".to_owned(), address.port(), None, &Arc::default()))
+                .unwrap_or_else(|_| panic!());
         assert_eq!(opened.remote, Some(address));
         drop(listener);
-        let refused = async_io::block_on(tcp("127.0.0.1".to_owned(), address.port(), None));
+        let refused = async_io::block_on(tcp("127.0.0.1".to_owned(), address.port(), None, &Arc::default()));
         assert_eq!(refused.err(), Some(DialError::Refused));
     }
 }

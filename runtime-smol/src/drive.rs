@@ -8,15 +8,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use async_io::Timer;
 use blocking::{Task, unblock};
 use countersign_core::connection::{Connection, Input, Step};
 use countersign_core::job::Computed;
 use countersign_core::leg::Leg;
 use countersign_core::note::Note;
+use countersign_core::ops::alarms::{Alarm, Alarms};
 use countersign_core::time::{Moment, Now};
 
-use crate::clock::Clock;
 use crate::server::Shared;
 use crate::stream::{Event, Stream};
 
@@ -92,6 +91,12 @@ struct Run {
     shared: Arc<Shared>,
 }
 
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.shared.alarms.stop(&mut self.alarm);
+    }
+}
+
 enum Round {
     Again,
     Over,
@@ -102,6 +107,7 @@ impl Run {
         if !self.waker.will_wake(cx.waker()) {
             self.waker.clone_from(cx.waker());
             self.connection.set_waker(&self.waker);
+            self.shared.alarms.stop(&mut self.alarm);
         }
         READ.with_borrow_mut(|scratch| {
             for _ in 0..ROUNDS {
@@ -137,9 +143,12 @@ impl Run {
                         return Poll::Ready(Round::Again);
                     }
                 }
-                ready!(self.alarm.poll(cx, wait.deadline(), self.shared.clock));
+                watch(&mut self.alarm, &self.shared.alarms, wait.deadline(), now, cx);
+                return Poll::Pending;
             }
-            Step::Dial(dial) => self.legs.push((dial.leg, Stream::dialing(dial))),
+            Step::Dial(dial) => self
+                .legs
+                .push((dial.leg, Stream::dialing(dial, self.shared.gateway.lookups()))),
             Step::Secure(leg, tls) => {
                 if let Some(stream) = stream(&mut self.legs, leg) {
                     stream.secure(tls);
@@ -189,27 +198,12 @@ fn poll_jobs(jobs: &mut Vec<Task<Computed>>, cx: &mut Context<'_>) -> Poll<Compu
     Poll::Pending
 }
 
-/// The one timer of a connection.
-#[derive(Default)]
-struct Alarm {
-    timer: Option<Timer>,
-    armed: Option<Moment>,
-}
-
-impl Alarm {
-    /// Ready when `deadline` has passed, or an earlier one that was armed before: a deadline that
-    /// moves away with every message costs no call per message, only one step too many.
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Moment>, clock: Clock) -> Poll<()> {
-        let Some(instant) = deadline.and_then(|moment| clock.instant(moment)) else {
-            return Poll::Pending;
-        };
-        let timer = self.timer.get_or_insert_with(Timer::never);
-        if self.armed.is_none() || deadline < self.armed {
-            timer.set_at(instant);
-            self.armed = deadline;
-        }
-        ready!(Pin::new(timer).poll(cx));
-        self.armed = None;
-        Poll::Ready(())
+/// Has the task woken by `deadline`. An alarm that was set for earlier rings first: a deadline that moves
+/// away with every message costs nothing per message, only one step too many.
+fn watch(alarm: &mut Alarm, alarms: &Alarms, deadline: Option<Moment>, now: Now, cx: &Context<'_>) {
+    if let Some(deadline) = deadline
+        && alarm.at().is_none_or(|at| at <= now.at || deadline < at)
+    {
+        alarms.set(alarm, deadline, cx.waker());
     }
 }

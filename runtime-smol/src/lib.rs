@@ -7,7 +7,6 @@ mod clock;
 mod dial;
 mod drive;
 mod files;
-mod lookup;
 mod server;
 mod socket;
 mod stream;

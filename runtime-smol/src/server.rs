@@ -1,11 +1,14 @@
 //! Binding, accepting, and the threads that everything runs on.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::ready;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,8 +18,9 @@ use countersign_core::config::Files;
 use countersign_core::connection::{Connection, Peer};
 use countersign_core::gateway::{Gateway, Listener};
 use countersign_core::note::Note;
+use countersign_core::ops::alarms::Alarms;
 use countersign_core::ops::{faults, program};
-use futures_lite::future::{or, yield_now};
+use futures_lite::future::{or, poll_fn, yield_now};
 
 use crate::capacity;
 use crate::clock::Clock;
@@ -70,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) clock: Clock,
     pub(crate) log: Log,
+    pub(crate) alarms: Alarms,
     /// Somebody waits for the last connection.
     ending: Mutex<bool>,
     ended: Condvar,
@@ -162,6 +167,7 @@ impl Server {
                 gateway,
                 clock: options.clock,
                 log: options.log,
+                alarms: Alarms::default(),
                 ending: Mutex::new(false),
                 ended: Condvar::new(),
             }),
@@ -188,6 +194,7 @@ impl Server {
             .spawn(move || keep(&shared, options.config, options.files, &inbox))?;
         server.keeper = Some((errands, keeper));
         server.executor.spawn(ask(Arc::clone(&server.shared))).detach();
+        server.executor.spawn(ring(Arc::clone(&server.shared))).detach();
         for (listener, _, address) in &listeners.0 {
             server.shared.note(program::listening(listener, *address));
         }
@@ -330,6 +337,23 @@ async fn ask(shared: Arc<Shared>) {
         // Whatever ended it may be there still.
         Timer::after(KEEPER_PAUSE).await;
     }
+}
+
+/// Rings for the deadlines of all connections: one timer, where a timer for each of them would wake
+/// the reactor for each. Never ends.
+async fn ring(shared: Arc<Shared>) {
+    let mut timer = Timer::never();
+    poll_fn(|cx| {
+        loop {
+            let next = shared.alarms.ring(shared.clock.now().at, cx.waker());
+            match next.and_then(|next| shared.clock.instant(next)) {
+                Some(instant) => timer.set_at(instant),
+                None => timer = Timer::never(),
+            }
+            ready!(Pin::new(&mut timer).poll(cx));
+        }
+    })
+    .await
 }
 
 /// Refreshes the gateway every [`REFRESH`], and reloads it on demand, until the server is gone.

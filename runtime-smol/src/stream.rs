@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use blocking::Unblock;
+use countersign_core::gateway::Lookups;
 use countersign_core::leg::{Break, ClientTls, Dial, DialError, Opened, Tls, TlsInfo};
 use countersign_core::ops::faults;
 use futures_lite::io::{AsyncRead, AsyncWrite};
@@ -84,8 +85,8 @@ impl Stream {
     }
 
     /// A stream that is being opened.
-    pub(crate) fn dialing(dialed: Dial) -> Self {
-        Self::new(State::Dialing(Box::pin(dial(dialed.to))))
+    pub(crate) fn dialing(dialed: Dial, lookups: &Arc<Lookups>) -> Self {
+        Self::new(State::Dialing(Box::pin(dial(dialed.to, Arc::clone(lookups)))))
     }
 
     const fn new(state: State) -> Self {

@@ -6,21 +6,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::connection::Wait;
+use countersign_core::gateway::Lookups;
 use countersign_core::leg::{Break, ClientTls, Destination, Dial, DialError, Leg, Opened, Tls};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::crew::Crew;
 use crate::files::Served;
-use crate::lookup::LOOKUPS;
 use crate::mailbox::{Mail, Mailbox};
-use crate::stream::{Event, SCRATCH, Stream};
+use crate::scratch::Scratch;
+use crate::stream::{Event, Stream};
 
 /// The legs of a connection, and who helps to open them.
 pub(crate) struct Legs {
     legs: Vec<(Leg, End)>,
     mailbox: Arc<Mailbox>,
     aides: Crew,
+    /// What the last `poll` has found, in the order of the descriptors. Kept for its memory alone.
+    found: Vec<PollFlags>,
+}
+
+/// Why a thread that slept in `poll` goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// Somebody rang, and perhaps a socket is ready as well.
+    Rung,
+    /// A socket is ready, or a signal came.
+    Ready,
+    /// The time is over.
+    Late,
 }
 
 /// One leg as this runtime sees it.
@@ -43,12 +57,13 @@ impl Legs {
                 .collect(),
             mailbox,
             aides,
+            found: Vec::new(),
         }
     }
 
     /// Begins to open a leg. The result is there at once for files and for what cannot begin,
     /// otherwise it comes as an event.
-    pub(crate) fn dial(&mut self, dial: Dial) -> Option<Result<Opened, DialError>> {
+    pub(crate) fn dial(&mut self, dial: Dial, lookups: &Arc<Lookups>) -> Option<Result<Opened, DialError>> {
         let leg = dial.leg;
         match dial.to {
             // This thread serves one connection: a slow disk holds up nobody else.
@@ -63,16 +78,16 @@ impl Legs {
                 if let Ok(address) = host.parse::<IpAddr>() {
                     return self.resolved(leg, vec![SocketAddr::new(address, port)]).map(Err);
                 }
-                let Some(place) = LOOKUPS.begin() else {
+                let Some(place) = lookups.begin() else {
                     self.forget(leg);
                     return Some(Err(DialError::Name));
                 };
                 let mailbox = Arc::clone(&self.mailbox);
-                let lookup = self.aides.run(move || {
+                let lookup = self.aides.run(Box::new(move || {
                     let found = (host.as_str(), port).to_socket_addrs();
                     drop(place);
                     mailbox.post(Mail::Resolved(leg, found.map(Vec::from_iter).unwrap_or_default()));
-                });
+                }));
                 lookup.err().map(|_| {
                     self.forget(leg);
                     Err(DialError::Io)
@@ -125,7 +140,7 @@ impl Legs {
 
     /// Goes on with all legs until something happened on one. The others have their turn first
     /// the next time.
-    pub(crate) fn advance(&mut self, wait: Wait<'_>, scratch: &mut Vec<u8>) -> Option<(Leg, Event)> {
+    pub(crate) fn advance(&mut self, wait: Wait<'_>, scratch: &mut Scratch) -> Option<(Leg, Event)> {
         let (at, found) = self.legs.iter_mut().enumerate().find_map(|(at, (leg, end))| {
             let room = wait.read_at_most(*leg);
             let room = if wait.wants_read(*leg) { room } else { 0 };
@@ -139,27 +154,33 @@ impl Legs {
         Some(found)
     }
 
-    /// Sleeps until a socket is ready, somebody rings, or `timeout` has passed; says whether
-    /// somebody rang.
+    /// Sleeps until a socket is ready, somebody rings, or `timeout` has passed.
     ///
     /// # Errors
     /// What the operating system says, commonly that it has no memory.
-    pub(crate) fn poll(&mut self, wait: Wait<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    pub(crate) fn poll(&mut self, wait: Wait<'_>, timeout: Option<Duration>) -> io::Result<Woken> {
         let mut fds = Vec::with_capacity(1 + self.legs.len());
         fds.push(PollFd::new(&*self.mailbox, PollFlags::IN));
         fds.extend(polled(&mut self.legs, wait).map(|(stream, interest)| PollFd::new(&*stream, interest)));
         // A time that cannot be written down is too far away to matter.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+        let late = match poll(&mut fds, timeout.as_ref()) {
+            Ok(ready) => ready == 0,
+            Err(Errno::INTR) => false,
             Err(error) => return Err(error.into()),
+        };
+        self.found.clear();
+        self.found.extend(fds.iter().map(PollFd::revents));
+        let mut found = self.found.iter();
+        let rung = found.next().is_some_and(|found| !found.is_empty());
+        for ((stream, _), found) in polled(&mut self.legs, wait).zip(found) {
+            stream.ready(*found);
         }
-        let found: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
-        let rung = found.first().is_some_and(|found| !found.is_empty());
-        for ((stream, _), found) in polled(&mut self.legs, wait).zip(found.into_iter().skip(1)) {
-            stream.ready(found);
-        }
-        Ok(rung)
+        Ok(match (rung, late) {
+            (true, _) => Woken::Rung,
+            (false, true) => Woken::Late,
+            (false, false) => Woken::Ready,
+        })
     }
 
     fn find(&mut self, leg: Leg) -> Option<&mut End> {
@@ -184,12 +205,12 @@ fn polled<'a>(
 }
 
 impl End {
-    fn advance(&mut self, room: usize, outgoing: &[u8], scratch: &mut Vec<u8>) -> Option<Event> {
+    fn advance(&mut self, room: usize, outgoing: &[u8], scratch: &mut Scratch) -> Option<Event> {
         match self {
             Self::Socket(stream) => stream.advance(room, outgoing, scratch),
             Self::File(file) if room > 0 => {
-                scratch.resize(SCRATCH, 0);
-                match file.read(scratch) {
+                scratch.grow();
+                match file.read(scratch.room(usize::MAX)) {
                     Ok(read @ 1..) => Some(Event::Data(read)),
                     read => {
                         *self = Self::Read;

@@ -1,16 +1,19 @@
 //! countersign on std threads: rustls and `poll` bound to the sans-IO core.
 //!
 //! Every connection has a thread of its own that owns all its streams and sleeps in `poll` until
-//! one of them, a wake-up or the next deadline is due. Nothing is decided here: every answer comes
+//! one of them, a wake-up or the next deadline is due. Threads are used again. One that leads handshakes
+//! has touched much of its stack: when a connection becomes quiet for the first time, it goes on with a
+//! thread that has not. Nothing is decided here: every answer comes
 //! from the core.
 
+mod accept;
 mod clock;
 mod crew;
 mod drive;
 mod files;
 mod legs;
-mod lookup;
 mod mailbox;
+mod scratch;
 mod server;
 mod stream;
 
@@ -23,7 +26,7 @@ pub use clock::Clock;
 pub use files::SystemFiles;
 pub use server::{Listeners, Log, Options, Server};
 
-/// The default of `limits.connections`: each takes a thread, and some 50 KiB when it is idle.
+/// The default of `limits.connections`: each takes a thread, and some 25 KiB when it is idle.
 const CONNECTIONS: usize = 4000;
 
 /// Returns what this runtime tells the core of itself and its machine.

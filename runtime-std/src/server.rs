@@ -1,7 +1,7 @@
 //! Binding, accepting, and the threads that everything runs on.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -17,29 +17,18 @@ use countersign_core::gateway::{Admission, Gateway, Listener};
 use countersign_core::note::Note;
 use countersign_core::ops::{faults, program};
 use countersign_core::time::Now;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_nodelay;
+use rustix::net::{Shutdown, shutdown};
 
+use crate::accept::accept_all;
 use crate::clock::Clock;
-use crate::crew::Crew;
-use crate::drive::drive;
-use crate::mailbox::{Alarm, Mail, Mailbox};
+use crate::crew::{Crew, NoThread};
+use crate::drive::Session;
+use crate::mailbox::{Alarm, Alarms, Mail, Mailbox};
 use crate::stream::Stream;
 
 /// How many connections the operating system keeps ready while nobody accepts them.
 const BACKLOG: i32 = 1024;
-
-/// How many connections are accepted in a row before the listener looks whether it is to stop.
-const ACCEPTS: usize = 16;
-
-/// How long accepting pauses after an error: most of them, like a lack of descriptors, last.
-const ACCEPT_PAUSE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
-
-/// At most one line about failed accepts in this time.
-const ACCEPT_NOTES: Duration = Duration::from_secs(1);
 
 /// How long the keeper is away after a fault.
 const KEEPER_PAUSE: Duration = Duration::from_secs(1);
@@ -50,16 +39,19 @@ const REFRESH: Duration = Duration::from_secs(2);
 /// How long a server that stops waits for the threads of its connections.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// Stack of a connection's thread, in bytes: room for a TLS handshake, and for the backtrace of a
-/// panic. Only pages that were touched cost memory. Unoptimised code needs several times more.
-const CONNECTION_STACK: usize = if cfg!(debug_assertions) {
+/// Stack of the thread that a connection stays on, in bytes: room to decide anew when its right ends,
+/// and for the backtrace of a panic. Only pages that were touched cost memory. Unoptimised code needs
+/// several times more.
+const HOST_STACK: usize = if cfg!(debug_assertions) {
     1024 * 1024
 } else {
     256 * 1024
 };
 
-/// Stack of a thread that runs jobs and looks up names, in bytes.
-const AIDE_STACK: usize = 1024 * 1024;
+/// Stack of a thread that leads handshakes, runs jobs or looks up names, in bytes. It is more than four
+/// times [`HOST_STACK`], so that glibc, which keeps stacks of ended threads with their topmost pages, never
+/// gives a host one of which much was touched.
+const DEEP_STACK: usize = 1280 * 1024;
 
 /// Where notes go. It must not wait.
 pub type Log = Arc<dyn Fn(&Note, Now) + Send + Sync>;
@@ -91,9 +83,21 @@ pub(crate) struct Shared {
     /// Who runs jobs and looks up names.
     pub(crate) aides: Crew,
     log: Log,
-    drivers: Crew,
+    /// Who leads a connection until it becomes quiet. What this takes of their stacks they use again
+    /// for the next one.
+    pub(crate) greeters: Crew,
+    /// Who leads it from then on, on stacks of which little was ever touched.
+    hosts: Crew,
+    alarms: Alarms,
     open: Mutex<Open>,
     ended: Condvar,
+}
+
+/// An open connection, as the server knows it.
+struct Entry {
+    number: u64,
+    listener: Arc<Listener>,
+    mailbox: Arc<Mailbox>,
 }
 
 /// The connections that have a thread.
@@ -102,42 +106,78 @@ struct Open {
     counted: u64,
     mailboxes: BTreeMap<u64, Arc<Mailbox>>,
     stopping: bool,
+    /// Somebody waits until no connection is open.
+    awaited: bool,
 }
 
 impl Shared {
     /// Writes `note` to the log.
-    pub(crate) fn note(&self, note: &Note) {
-        (self.log)(note, self.clock.now());
+    pub(crate) fn note(&self, note: &Note, now: Now) {
+        (self.log)(note, now);
+    }
+
+    fn note_now(&self, note: &Note) {
+        self.note(note, self.clock.now());
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drives one connection to its end. Its panic ends nothing but itself.
-    fn serve(
-        &self,
-        listener: &Listener,
+    /// Drives one connection until it ends or becomes quiet for the first time.
+    pub(crate) fn greet(
+        self: &Arc<Self>,
+        listener: Arc<Listener>,
         socket: TcpStream,
         peer: Peer,
         admission: Admission,
-        mailbox: &Arc<Mailbox>,
     ) {
-        let Some(number) = self.enter(mailbox) else {
+        let mailbox = match self.alarms.mailbox() {
+            Ok(mailbox) => Arc::new(mailbox),
+            Err(error) => {
+                drop(admission);
+                self.failed(&listener, &error);
+                return self.tell_if_awaited();
+            }
+        };
+        let Some(number) = self.enter(&mailbox) else {
             return;
         };
-        let ended = catch_unwind(AssertUnwindSafe(|| {
-            let client = Stream::accepted(socket)?;
+        let entry = Entry {
+            number,
+            listener,
+            mailbox: Arc::clone(&mailbox),
+        };
+        self.lead(entry, || {
             let connection = Connection::client(admission, peer, self.clock.now());
-            drive(self, connection, Some(client), mailbox)
-        }));
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.failed(listener, &error),
-            Err(_) => self.note(&Note::Panicked),
+            Session::new(self, connection, Some(Stream::accepted(socket)), &mailbox)
+        });
+    }
+
+    /// Drives one connection, on its first thread or its last one. Its panic ends nothing but itself.
+    fn lead(self: &Arc<Self>, entry: Entry, begin: impl FnOnce() -> Box<Session>) {
+        match catch_unwind(AssertUnwindSafe(|| begin().drive(self))) {
+            Ok(Ok(Some(quiet))) => return self.settle(entry, quiet),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => self.failed(&entry.listener, &error),
+            Err(_) => self.note_now(&Note::Panicked),
         }
-        self.open().mailboxes.remove(&number);
-        self.ended.notify_all();
+        self.open().mailboxes.remove(&entry.number);
+        self.alarms.take_back(&entry.mailbox);
+        self.tell_if_awaited();
+    }
+
+    /// Has a quiet connection driven to its end elsewhere; or here, if there is no thread.
+    fn settle(self: &Arc<Self>, entry: Entry, mut quiet: Box<Session>) {
+        quiet.settled = true;
+        let shared = Arc::clone(self);
+        let go_on = Box::new(move || shared.lead(entry, || quiet));
+        if let Err(NoThread {
+            task: Some(go_on), ..
+        }) = self.hosts.run(go_on)
+        {
+            go_on();
+        }
     }
 
     /// Asks verifiers elsewhere for all connections, until the server stops. A fault of it ends what
@@ -145,19 +185,19 @@ impl Shared {
     fn ask(&self) {
         loop {
             let ended = catch_unwind(AssertUnwindSafe(|| {
-                let mailbox = Arc::new(Mailbox::new()?);
+                let mailbox = Arc::new(self.alarms.mailbox()?);
                 let Some(number) = self.enter(&mailbox) else {
                     return Ok(true);
                 };
                 let keeper = Connection::keeper(&self.gateway, self.clock.now());
-                let ended = drive(self, keeper, None, &mailbox);
+                let ended = Session::new(self, keeper, None, &mailbox).drive(self);
                 self.open().mailboxes.remove(&number);
-                ended.map(|()| false)
+                ended.map(|_| false)
             }));
             match ended {
                 Ok(Ok(true)) => return,
                 Ok(Ok(false) | Err(_)) => {}
-                Err(_) => self.note(&Note::Panicked),
+                Err(_) => self.note_now(&Note::Panicked),
             }
             if self.open().stopping {
                 return;
@@ -177,24 +217,34 @@ impl Shared {
         })
     }
 
-    fn failed(&self, listener: &Listener, error: &io::Error) {
-        self.note(&Note::AcceptFailed {
+    pub(crate) fn failed(&self, listener: &Listener, error: &io::Error) {
+        self.note_now(&Note::AcceptFailed {
             server: Arc::clone(&listener.id),
             error: error.to_string(),
         });
     }
 
+    /// Has whoever waits for the last connection look again.
+    pub(crate) fn tell_if_awaited(&self) {
+        // Telling costs a system call even if nobody listens.
+        if self.open().awaited {
+            self.ended.notify_all();
+        }
+    }
+
     /// Waits until no connection is open, at most for `grace`.
     fn wait_until_empty(&self, grace: Duration) {
+        let mut open = self.open();
+        open.awaited = true;
         let busy = |_: &mut Open| self.gateway.stats().connections > 0;
-        let waited = self.ended.wait_timeout_while(self.open(), grace, busy);
+        let waited = self.ended.wait_timeout_while(open, grace, busy);
         drop(waited);
     }
 }
 
 /// The bound addresses of a gateway, on which nobody accepts yet.
 #[derive(Debug)]
-pub struct Listeners(Vec<(Listener, TcpListener, SocketAddr)>);
+pub struct Listeners(Vec<(Listener, Arc<TcpListener>, SocketAddr)>);
 
 impl Listeners {
     /// Binds every address that the configuration names, or none.
@@ -206,9 +256,10 @@ impl Listeners {
             // SO_REUSEADDR is set by the standard library.
             let socket = TcpListener::bind(listener.address)?;
             rustix::net::listen(&socket, BACKLOG)?;
-            socket.set_nonblocking(true)?;
+            // Accepted sockets inherit it. Without it only latency is lost.
+            let _ = set_tcp_nodelay(&socket, true);
             let address = socket.local_addr()?;
-            Ok((socket, address))
+            Ok((Arc::new(socket), address))
         };
         let bound = gateway.listeners().into_iter().map(|listener| {
             let (socket, address) = bind(&listener).map_err(|error| faults::unbound(&listener, &error))?;
@@ -231,6 +282,7 @@ pub struct Server {
     /// Its end is the end of the thread that it leads to.
     keeper: Option<Sender<()>>,
     stop: Arc<Alarm>,
+    listening: Vec<Arc<TcpListener>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -262,27 +314,32 @@ impl Server {
             shared: Arc::new(Shared {
                 gateway,
                 clock: options.clock,
-                aides: Crew::new("aide", AIDE_STACK),
+                aides: Crew::new("aide", DEEP_STACK),
                 log: options.log,
-                drivers: Crew::new("connection", CONNECTION_STACK),
+                greeters: Crew::new("greeter", DEEP_STACK),
+                hosts: Crew::new("connection", HOST_STACK),
+                alarms: Alarms::default(),
                 open: Mutex::default(),
                 ended: Condvar::new(),
             }),
             addresses: listeners.addresses(),
             keeper: Some(keeper),
             stop: Arc::new(Alarm::new()?),
+            listening: Vec::new(),
             threads: Vec::new(),
         };
         let asker = Arc::clone(&server.shared);
-        server.shared.drivers.run(move || asker.ask())?;
+        let asking = server.shared.greeters.run(Box::new(move || asker.ask()));
+        asking.map_err(|none| none.error)?;
         for (listener, _, address) in &listeners.0 {
-            server.shared.note(&program::listening(listener, *address));
+            server.shared.note_now(&program::listening(listener, *address));
         }
         let (config, files) = (options.config, options.files);
         server.spawn("keeper", move |shared, _| keep(&shared, config, files, &inbox))?;
-        for (listener, socket, _) in listeners.0 {
+        for (listener, socket, address) in listeners.0 {
+            server.listening.push(Arc::clone(&socket));
             server.spawn("listener", move |shared, stop| {
-                accept_all(&shared, &Arc::new(listener), &socket, &stop);
+                accept_all(&shared, &Arc::new(listener), &socket, address, &stop);
             })?;
         }
         Ok(server)
@@ -316,7 +373,7 @@ impl Server {
     /// Begins the shutdown and waits until no connection is open, or until the time that the
     /// configuration grants has passed.
     pub fn drain(&self) {
-        self.shared.note(&Note::Draining);
+        self.shared.note_now(&Note::Draining);
         let grace = self.shared.gateway.drain(self.shared.clock.now());
         self.shared.wait_until_empty(grace);
     }
@@ -330,6 +387,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.ring();
+        for socket in &self.listening {
+            // Linux lets whoever waits to accept go then.
+            let _ = shutdown(socket, Shutdown::Both);
+        }
         self.keeper = None;
         for thread in self.threads.drain(..) {
             // A panic of it was already reported.
@@ -344,86 +405,10 @@ impl Drop for Server {
             mailbox.post(Mail::Stop);
         }
         self.shared.wait_until_empty(STOP_GRACE);
-        self.shared.drivers.dismiss();
+        self.shared.greeters.dismiss();
+        self.shared.hosts.dismiss();
         self.shared.aides.dismiss();
     }
-}
-
-/// Accepts connections and gives each a thread, until `stop` rings.
-fn accept_all(shared: &Arc<Shared>, listener: &Arc<Listener>, socket: &TcpListener, stop: &Alarm) {
-    let mut noted = None;
-    let mut failed = |error: &io::Error| {
-        let now = shared.clock.now();
-        if noted.is_none_or(|last| now.at.since(last) >= ACCEPT_NOTES) {
-            noted = Some(now.at);
-            shared.failed(listener, error);
-        }
-        // Sleeps for the whole pause, unless it is to stop.
-        let _ = poll(&mut [PollFd::new(stop, PollFlags::IN)], Some(&ACCEPT_PAUSE));
-    };
-    loop {
-        let mut fds = [
-            PollFd::new(stop, PollFlags::IN),
-            PollFd::new(socket, PollFlags::IN),
-        ];
-        match poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => failed(&error.into()),
-        }
-        if !fds[0].revents().is_empty() {
-            return;
-        }
-        for _ in 0..ACCEPTS {
-            match socket.accept() {
-                Ok((stream, remote)) => {
-                    if let Err(error) = admit(shared, listener, stream, remote) {
-                        // Whoever waits for the last connection waits for those without a thread, too.
-                        shared.ended.notify_all();
-                        failed(&error);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // A client that has gone again already is nothing to pause for.
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    failed(&error);
-                    break;
-                }
-            }
-        }
-    }
-}
-
-/// Makes a connection of an accepted stream, or closes it if a limit is reached.
-///
-/// # Errors
-/// There is no descriptor or no thread for it.
-fn admit(
-    shared: &Arc<Shared>,
-    listener: &Arc<Listener>,
-    socket: TcpStream,
-    remote: SocketAddr,
-) -> io::Result<()> {
-    let Some(admission) = shared
-        .gateway
-        .admit(listener.server, remote.ip(), shared.clock.now())
-    else {
-        return Ok(());
-    };
-    let Ok(local) = socket.local_addr() else {
-        return Ok(());
-    };
-    // Without it only latency is lost.
-    let _ = socket.set_nodelay(true);
-    let peer = Peer {
-        server: listener.server,
-        remote,
-        local,
-    };
-    let mailbox = Arc::new(Mailbox::new()?);
-    let (serving, listener) = (Arc::clone(shared), Arc::clone(listener));
-    let serve = move || serving.serve(&listener, socket, peer, admission, &mailbox);
-    shared.drivers.run(serve)
 }
 
 /// Refreshes the gateway every [`REFRESH`], and reloads it on demand, until the server is gone.
@@ -440,7 +425,7 @@ fn keep(shared: &Shared, config: Option<PathBuf>, mut files: Box<dyn Files + Sen
             None => shared.gateway.refresh(&mut *files, now),
         };
         for note in &notes {
-            shared.note(note);
+            shared.note(note, now);
         }
     }
 }

@@ -14,8 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustls::{ClientConnection, HandshakeKind, ServerConnection};
 
-/// Bytes that one read takes at most: the largest TLS record.
-pub(crate) const SCRATCH: usize = 16 * 1024;
+use crate::scratch::Scratch;
 
 /// Bytes that rustls holds for a peer that does not read.
 const TLS_BUFFER_LIMIT: usize = 16 * 1024;
@@ -81,13 +80,9 @@ enum Hangup {
 }
 
 impl Stream {
-    /// The accepted `socket`.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    pub(crate) fn accepted(socket: TcpStream) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self::new(socket, Phase::Open))
+    /// The accepted `socket`, which does not block.
+    pub(crate) fn accepted(socket: TcpStream) -> Self {
+        Self::new(socket, Phase::Open)
     }
 
     /// A stream to the first of `addresses` that answers, in their order.
@@ -160,8 +155,8 @@ impl Stream {
     }
 
     /// Goes on until something happened or the peer must act. At most `room` bytes are read, none
-    /// if it is 0; `scratch` is given its size when it is first needed.
-    pub(crate) fn advance(&mut self, room: usize, outgoing: &[u8], scratch: &mut Vec<u8>) -> Option<Event> {
+    /// if it is 0.
+    pub(crate) fn advance(&mut self, room: usize, outgoing: &[u8], scratch: &mut Scratch) -> Option<Event> {
         match &self.phase {
             Phase::Connecting(_) => self.finish_connect(),
             Phase::Securing(_) => self.handshake(),
@@ -305,11 +300,11 @@ impl Stream {
         Ok(true)
     }
 
-    fn read(&mut self, room: usize, scratch: &mut Vec<u8>) -> Option<Event> {
+    fn read(&mut self, room: usize, scratch: &mut Scratch) -> Option<Event> {
         if self.ended {
             return None;
         }
-        scratch.resize(SCRATCH.min(room), 0);
+        let scratch = scratch.room(room);
         loop {
             if let Some(tls) = &mut self.tls {
                 match tls.reader().read(scratch) {
@@ -333,7 +328,7 @@ impl Stream {
     }
 
     /// After a failed write: what the peer said before it left, a refusal perhaps, is still heard.
-    fn read_the_rest(&mut self, why: Break, room: usize, scratch: &mut Vec<u8>) -> Option<Event> {
+    fn read_the_rest(&mut self, why: Break, room: usize, scratch: &mut Scratch) -> Option<Event> {
         self.phase = Phase::Cut(why);
         self.readable = true;
         let rest = if room > 0 { self.read(room, scratch) } else { None };

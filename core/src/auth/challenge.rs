@@ -58,21 +58,26 @@ impl Challenges {
         digest: Option<&DigestChallenge>,
         with_origin: bool,
     ) -> Vec<String> {
-        let mut lines: Vec<String> = self
-            .schemes
-            .iter()
-            .filter(|(scheme, _)| !(self.suppress_prompt && with_origin && scheme.is_ambient()))
-            .flat_map(|(scheme, application)| {
-                let prefix = if *application { "Application " } else { "" };
-                let lines = match scheme {
-                    Scheme::Bearer => vec![self.bearer(error, true)],
-                    Scheme::Digest => digest.map_or_else(Vec::new, |digest| self.digest(digest)),
-                    Scheme::Basic => vec![format!("Basic realm={}, charset=\"UTF-8\"", quoted(&self.realm))],
-                    Scheme::Custom(name) => vec![format!("{name} realm={}", quoted(&self.realm))],
-                };
-                lines.into_iter().map(move |line| format!("{prefix}{line}"))
-            })
-            .collect();
+        let mut lines = Vec::with_capacity(self.schemes.len() + 1);
+        for (scheme, application) in &self.schemes {
+            if self.suppress_prompt && with_origin && scheme.is_ambient() {
+                continue;
+            }
+            let first = lines.len();
+            match scheme {
+                Scheme::Bearer => lines.push(self.bearer(error, true)),
+                Scheme::Digest => lines.extend(digest.iter().flat_map(|digest| self.digest(digest))),
+                Scheme::Basic => {
+                    lines.push(["Basic realm=", &quoted(&self.realm), ", charset=\"UTF-8\""].concat());
+                }
+                Scheme::Custom(name) => lines.push(format!("{name} realm={}", quoted(&self.realm))),
+            }
+            if *application {
+                for line in lines.iter_mut().skip(first) {
+                    line.insert_str(0, "Application ");
+                }
+            }
+        }
         if lines.is_empty() {
             // RFC 9110 section 15.5.2: a 401 has at least one challenge.
             lines.push(self.bearer(error, true));
@@ -123,7 +128,7 @@ impl Challenges {
 
     /// Returns a Bearer challenge (RFC 6750 section 3): realm, then scope, then what is wrong.
     fn bearer(&self, error: Option<BearerError>, with_scope: bool) -> String {
-        let mut line = format!("Bearer realm={}", quoted(&self.realm));
+        let mut line = ["Bearer realm=", &quoted(&self.realm)].concat();
         if with_scope && !self.scope.is_empty() {
             line.push_str(", scope=");
             line.push_str(&quoted(&self.scope.join(" ")));

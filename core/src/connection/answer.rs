@@ -177,8 +177,9 @@ impl Connection {
     /// Returns the id of the request that is being answered.
     pub(super) fn request_id(&mut self) -> RequestId {
         self.requests = self.requests.saturating_add(1);
-        let mut message = self.admission.number().to_be_bytes().to_vec();
-        message.extend_from_slice(&self.requests.to_be_bytes());
+        let mut message = [0; 12];
+        message[..8].copy_from_slice(&self.admission.number().to_be_bytes());
+        message[8..].copy_from_slice(&self.requests.to_be_bytes());
         RequestId(self.gateway().entropy().tagged(Label::Request, &message))
     }
 

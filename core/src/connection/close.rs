@@ -62,17 +62,28 @@ impl Connection {
     }
 
     pub(super) fn tick_close(&mut self, now: Now) {
-        if !self.legs.client_hung_up() || self.legs.others_waiting() > 0 {
+        if self.legs.others_waiting() > 0 {
             return;
         }
-        if self.legs.client().eof {
+        let client = self.legs.client();
+        // Letting go of a stream that both sides are done with ends it in order: only TLS has more to say.
+        let told = self.legs.client_hung_up() || (client.out.is_empty() && !self.speaks_tls());
+        if told && client.eof {
             return self.over();
+        }
+        if !self.legs.client_hung_up() {
+            return;
         }
         let latest = now.at.after(DRAIN_LINGER);
         let waits_longer = self.timers.get(Timer::Close).is_some_and(|at| at > latest);
         if waits_longer && self.gateway().is_draining() {
             self.timers.set(Timer::Close, latest);
         }
+    }
+
+    /// Says whether TLS is spoken with the client.
+    fn speaks_tls(&self) -> bool {
+        self.server().is_some_and(|server| server.tls.is_some())
     }
 
     /// The client has not ended its side, or has not taken what was left, in time.

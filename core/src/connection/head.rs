@@ -218,7 +218,7 @@ impl Connection {
             }
         } else {
             asked.trace.begin(Check::Upgrade);
-            if !head.wants_websocket() {
+            if !asked.upgrade {
                 return Err((Reply::upgrade_required(), Reason::BadUpgrade));
             }
         }

@@ -210,7 +210,7 @@ impl Connection {
     pub fn step(&mut self, now: Now) -> Step<'_> {
         self.tick(now);
         if let Some(note) = self.notes.pop_front() {
-            if self.notes.is_empty() {
+            if self.notes.is_empty() && matches!(self.state, State::Serving(_)) {
                 // An open socket has nothing to say for hours.
                 self.notes = VecDeque::new();
             }

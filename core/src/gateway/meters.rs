@@ -1,8 +1,9 @@
 //! Figures for whoever watches the gateway, in the text format of Prometheus (E17).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Gateway;
@@ -26,19 +27,19 @@ pub(crate) struct Meters(Mutex<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     decisions: BTreeMap<DecisionLabels, u64>,
-    closed: BTreeMap<(u16, String), u64>,
+    closed: BTreeMap<(u16, Cow<'static, str>), u64>,
     checks: [u64; CLASSES.len() + 1],
     check_time: Duration,
 }
 
 /// Server, status, reason, carrier, scheme.
-type DecisionLabels = (String, u16, &'static str, String, String);
+type DecisionLabels = (Arc<str>, u16, &'static str, String, String);
 
 impl Meters {
     /// Counts an answered request.
     pub(crate) fn decided(&self, decision: &Decision) {
         let labels = (
-            decision.server.to_string(),
+            Arc::clone(&decision.server),
             decision.status,
             decision.reason.code(),
             decision.carrier.clone().unwrap_or_default(),
@@ -47,7 +48,7 @@ impl Meters {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let other = || {
             let other = "other".to_owned();
-            (other.clone(), 0, "other", other.clone(), other)
+            ("other".into(), 0, "other", other.clone(), other)
         };
         count(&mut counts.decisions, labels, other);
     }
@@ -57,8 +58,8 @@ impl Meters {
         let known = matches!(closed.code, 1000..=1015 | 3000 | 3003);
         let code = if known { closed.code } else { 0 };
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        count(&mut counts.closed, (code, closed.reason.to_string()), || {
-            (0, "other".to_owned())
+        count(&mut counts.closed, (code, closed.reason.clone()), || {
+            (0, "other".into())
         });
     }
 

@@ -1,6 +1,7 @@
 //! What all connections share: rules, limits, budgets, bells, counters.
 
 mod admission;
+mod lookups;
 mod meters;
 mod names;
 mod outside;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use admission::Admission;
+pub use lookups::{Lookup, Lookups};
 pub(crate) use meters::CONTENT_TYPE as METRICS_TYPE;
 pub(crate) use outside::{Asked, Errand, Outside, Waiting};
 pub(crate) use proof::{Foreign, Proof, Redeemed, Redeeming};
@@ -113,6 +115,7 @@ pub struct Gateway {
     /// The most connections that the descriptor limit allows.
     connections_that_fit: AtomicUsize,
     capacity: Capacity,
+    lookups: Arc<Lookups>,
     bells: Bells,
     slots: Arc<Slots>,
     memory: Arc<Memory>,
@@ -164,6 +167,7 @@ impl Gateway {
             admissions: admission::Admissions::default(),
             connections_that_fit: AtomicUsize::new(usize::MAX),
             capacity,
+            lookups: Arc::default(),
             bells: Bells::default(),
             // One processor is left to the IO path, if there is another.
             slots: Slots::new(capacity.cores.saturating_sub(1), limits.job_bytes),
@@ -288,6 +292,11 @@ impl Gateway {
     /// Counts a connection from a declared network that did not begin with a right PROXY header.
     pub(crate) fn count_unproxied(&self) {
         self.unproxied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns who counts the names that the runtime looks up for a dial.
+    pub const fn lookups(&self) -> &Arc<Lookups> {
+        &self.lookups
     }
 
     /// Returns figures for the operator.

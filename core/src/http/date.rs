@@ -6,54 +6,54 @@ use crate::time::UnixTime;
 
 /// Returns `time` as an IMF-fixdate (RFC 9110 section 5.6.7), for the Date field.
 pub fn http_date(time: UnixTime) -> String {
+    String::from_utf8_lossy(&http_date_bytes(time)).into_owned()
+}
+
+/// Returns what [`http_date`] does, without an allocation.
+pub fn http_date_bytes(time: UnixTime) -> [u8; 29] {
     let date = utc(time);
-    let weekday = match date.weekday() {
-        time::Weekday::Monday => "Mon",
-        time::Weekday::Tuesday => "Tue",
-        time::Weekday::Wednesday => "Wed",
-        time::Weekday::Thursday => "Thu",
-        time::Weekday::Friday => "Fri",
-        time::Weekday::Saturday => "Sat",
-        time::Weekday::Sunday => "Sun",
+    let weekday: &[u8; 3] = match date.weekday() {
+        time::Weekday::Monday => b"Mon",
+        time::Weekday::Tuesday => b"Tue",
+        time::Weekday::Wednesday => b"Wed",
+        time::Weekday::Thursday => b"Thu",
+        time::Weekday::Friday => b"Fri",
+        time::Weekday::Saturday => b"Sat",
+        time::Weekday::Sunday => b"Sun",
     };
-    let month = match date.month() {
-        time::Month::January => "Jan",
-        time::Month::February => "Feb",
-        time::Month::March => "Mar",
-        time::Month::April => "Apr",
-        time::Month::May => "May",
-        time::Month::June => "Jun",
-        time::Month::July => "Jul",
-        time::Month::August => "Aug",
-        time::Month::September => "Sep",
-        time::Month::October => "Oct",
-        time::Month::November => "Nov",
-        time::Month::December => "Dec",
+    let month: &[u8; 3] = match date.month() {
+        time::Month::January => b"Jan",
+        time::Month::February => b"Feb",
+        time::Month::March => b"Mar",
+        time::Month::April => b"Apr",
+        time::Month::May => b"May",
+        time::Month::June => b"Jun",
+        time::Month::July => b"Jul",
+        time::Month::August => b"Aug",
+        time::Month::September => b"Sep",
+        time::Month::October => b"Oct",
+        time::Month::November => b"Nov",
+        time::Month::December => b"Dec",
     };
     let (day, year) = (date.day(), date.year());
     let (hour, minute, second) = date.to_hms();
     // Written out by hand: it stands in every answer.
-    let mut text = String::with_capacity("Thu, 01 Jan 1970 00:00:00 GMT".len());
-    text.push_str(weekday);
-    text.push_str(", ");
-    digits(&mut text, 2, day.into());
-    text.push(' ');
-    text.push_str(month);
-    text.push(' ');
-    digits(&mut text, 4, year.unsigned_abs());
-    for (before, part) in [(' ', hour), (':', minute), (':', second)] {
-        text.push(before);
-        digits(&mut text, 2, part.into());
-    }
-    text.push_str(" GMT");
+    let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+    text[..3].copy_from_slice(weekday);
+    digits(&mut text[5..7], day.into());
+    text[8..11].copy_from_slice(month);
+    digits(&mut text[12..16], year.unsigned_abs());
+    digits(&mut text[17..19], hour.into());
+    digits(&mut text[20..22], minute.into());
+    digits(&mut text[23..25], second.into());
     text
 }
 
-/// Appends the last `count` decimal digits of `number`.
-fn digits(text: &mut String, count: u32, number: u32) {
-    for place in (0..count).rev() {
-        let digit = number / 10_u32.pow(place) % 10;
-        text.push(char::from_digit(digit, 10).unwrap_or('0'));
+/// Fills `text` with the last decimal digits of `number`.
+fn digits(text: &mut [u8], mut number: u32) {
+    for place in text.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
@@ -82,25 +82,23 @@ pub fn parse_http_date(text: &str) -> Option<UnixTime> {
 
 /// Returns `time` in UTC with milliseconds (RFC 3339 section 5.6), for logs.
 pub fn rfc3339(time: UnixTime) -> String {
+    String::from_utf8_lossy(&rfc3339_bytes(time)).into_owned()
+}
+
+/// Returns what [`rfc3339`] does, without an allocation.
+pub fn rfc3339_bytes(time: UnixTime) -> [u8; 24] {
     let date = utc(time);
     let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
     let (hour, minute, second, milli) = date.to_hms_milli();
     // By hand too: it begins every line of the log.
-    let mut text = String::with_capacity("1970-01-01T00:00:00.000Z".len());
-    digits(&mut text, 4, year.unsigned_abs());
-    let rest = [
-        ('-', 2, month.into()),
-        ('-', 2, day.into()),
-        ('T', 2, hour.into()),
-        (':', 2, minute.into()),
-        (':', 2, second.into()),
-        ('.', 3, milli.into()),
-    ];
-    for (before, count, part) in rest {
-        text.push(before);
-        digits(&mut text, count, part);
-    }
-    text.push('Z');
+    let mut text = *b"1970-01-01T00:00:00.000Z";
+    digits(&mut text[..4], year.unsigned_abs());
+    digits(&mut text[5..7], month.into());
+    digits(&mut text[8..10], day.into());
+    digits(&mut text[11..13], hour.into());
+    digits(&mut text[14..16], minute.into());
+    digits(&mut text[17..19], second.into());
+    digits(&mut text[20..23], milli.into());
     text
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::date::http_date;
+use super::date::http_date_bytes;
 use super::error::HeadError;
 use super::status::Status;
-use super::syntax::{is_token, is_value_byte};
+use super::syntax::{is_token, is_value_byte, put_decimal, put_value};
 use super::upgrade::UpgradeError;
 use crate::time::UnixTime;
 
@@ -163,9 +163,9 @@ impl Reply {
     pub fn field(mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<[u8]>) -> Self {
         let name = name.into();
         if is_token(name.as_bytes()) {
-            let clean = |&byte: &u8| if is_value_byte(byte) { byte } else { b' ' };
-            let value = value.as_ref().iter().map(clean).collect();
-            self.fields.push((name, value));
+            let mut clean = Vec::with_capacity(value.as_ref().len());
+            put_value(&mut clean, value.as_ref());
+            self.fields.push((name, clean));
         }
         self
     }
@@ -244,8 +244,11 @@ impl Reply {
 
     /// Appends the answer to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let (code, phrase) = (self.status.code(), self.status.phrase());
-        out.extend_from_slice(format!("HTTP/1.1 {code} {phrase}\r\n").as_bytes());
+        out.extend_from_slice(b"HTTP/1.1 ");
+        put_decimal(out, self.status.code().into());
+        out.push(b' ');
+        out.extend_from_slice(self.status.phrase().as_bytes());
+        out.extend_from_slice(b"\r\n");
         let connection = match (self.upgrade, self.persistence) {
             (false, Persistence::Keep) => None,
             (false, Persistence::Close) => Some("close"),
@@ -273,10 +276,12 @@ impl Reply {
             if length > 0 || matches!(self.body, Body::Announced(_)) {
                 put(out, "Content-Type", self.content_type.as_bytes());
             }
-            put(out, "Content-Length", length.to_string().as_bytes());
+            out.extend_from_slice(b"Content-Length: ");
+            put_decimal(out, length);
+            out.extend_from_slice(b"\r\n");
         }
         if let Some(date) = self.date {
-            put(out, "Date", http_date(date).as_bytes());
+            put(out, "Date", &http_date_bytes(date));
         }
         out.extend_from_slice(b"\r\n");
         if let Body::Own(body) = &self.body
@@ -332,11 +337,7 @@ fn put(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     // The last gate: whatever was handed in, no control byte leaves.
-    out.extend(
-        value
-            .iter()
-            .map(|&byte| if is_value_byte(byte) { byte } else { b' ' }),
-    );
+    put_value(out, value);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -48,6 +48,37 @@ pub const fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7F)
 }
 
+/// Appends `text` with a space for every byte that may not stand in a field value (RFC 9110 section 5.5).
+pub(crate) fn put_value(out: &mut Vec<u8>, text: &[u8]) {
+    // Without an early end the compiler looks at many bytes at once.
+    if text.iter().fold(true, |good, &byte| good & is_value_byte(byte)) {
+        out.extend_from_slice(text);
+    } else {
+        out.extend(
+            text.iter()
+                .map(|&byte| if is_value_byte(byte) { byte } else { b' ' }),
+        );
+    }
+}
+
+/// Appends `number` in decimal. The formatter of the standard library takes ten times as long, and
+/// every answer and every line of the log has several.
+pub(crate) fn put_decimal(out: &mut Vec<u8>, mut number: u64) {
+    /// As many as the largest number has.
+    const DIGITS: usize = 20;
+    let mut digits = [b'0'; DIGITS];
+    let mut length = 0;
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        length += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(DIGITS - length..).unwrap_or_default());
+}
+
 /// Says whether `byte` is `unreserved` (RFC 3986 section 2.3).
 pub const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
@@ -190,6 +221,19 @@ mod tests {
                 Decoded::Plain(b'4')
             ]
         );
+    }
+
+    #[test]
+    fn numbers_and_values_as_text() {
+        for number in [0, 7, 10, 401, 65_535, u64::MAX] {
+            let mut out = b"=".to_vec();
+            put_decimal(&mut out, number);
+            assert_eq!(out, format!("={number}").as_bytes());
+        }
+        let mut out = Vec::new();
+        put_value(&mut out, b"a\tb\xE9");
+        put_value(&mut out, b"c\r\nd\x7F");
+        assert_eq!(out, b"a\tb\xE9c  d ");
     }
 
     #[test]

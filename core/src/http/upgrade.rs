@@ -157,12 +157,12 @@ fn key(fields: &Fields) -> Result<String, UpgradeError> {
         (_, _) => return Err(UpgradeError::DuplicateKey),
     };
     // The engine refuses missing padding and set bits behind the last byte, so each key has one form.
-    let decoded = STANDARD.decode(value).map_err(|_| UpgradeError::BadKey)?;
     let text = str::from_utf8(value).map_err(|_| UpgradeError::BadKey)?;
-    if decoded.len() != 16 || text.len() != KEY_LENGTH {
-        return Err(UpgradeError::BadKey);
+    let mut decoded = [0; KEY_LENGTH];
+    match STANDARD.decode_slice(value, &mut decoded) {
+        Ok(16) if text.len() == KEY_LENGTH => Ok(text.to_owned()),
+        Ok(_) | Err(_) => Err(UpgradeError::BadKey),
     }
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Log lines: one a note, whole, in order, from a bounded queue that never makes anybody wait.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::{ConfigError, ConfigErrors};
-use crate::http::date::rfc3339;
+use crate::http::date::{rfc3339, rfc3339_bytes};
+use crate::http::syntax::put_decimal;
 use crate::note::{Closed, Decision, Note};
 use crate::time::Now;
 
@@ -267,8 +269,8 @@ fn write_decision(line: &mut Line<'_>, decision: &Decision) {
     if !decision.params.is_empty() || (line.format == Format::Json && decision.path.is_some()) {
         line.list("params", &decision.params);
     }
-    line.string("peer", &decision.peer.to_string());
-    line.string("request", &hex(decision.request.0));
+    line.address("peer", decision.peer);
+    line.hex("request", decision.request.0);
 }
 
 fn write_closed(line: &mut Line<'_>, closed: &Closed) {
@@ -282,7 +284,7 @@ fn write_closed(line: &mut Line<'_>, closed: &Closed) {
     line.number("messages_out", closed.messages_out);
     line.number("bytes_in", closed.bytes_in);
     line.number("bytes_out", closed.bytes_out);
-    line.string("request", &hex(closed.request.0));
+    line.hex("request", closed.request.0);
 }
 
 /// The errors as `FILE:LINE:COLUMN: PATH: MESSAGE`, each behind `start`.
@@ -310,16 +312,30 @@ struct Line<'a> {
 impl<'a> Line<'a> {
     fn begin(out: &'a mut Vec<u8>, format: Format, note: &Note, now: Now) -> Self {
         let (event, level) = name_and_level(note);
-        let time = rfc3339(now.unix);
-        // Writing to a vector cannot fail.
-        let _ = match format {
-            Format::Text => write!(out, "{time} {} {event}", level.label()),
-            Format::Json => write!(
-                out,
-                "{{\"event\":\"{event}\",\"time\":\"{time}\",\"level\":\"{}\"",
-                level.name()
-            ),
+        let time = &rfc3339_bytes(now.unix)[..];
+        let parts = match format {
+            Format::Text => [
+                time,
+                b" ",
+                level.label().as_bytes(),
+                b" ",
+                event.as_bytes(),
+                b"",
+                b"",
+            ],
+            Format::Json => [
+                b"{\"event\":\"",
+                event.as_bytes(),
+                b"\",\"time\":\"",
+                time,
+                b"\",\"level\":\"",
+                level.name().as_bytes(),
+                b"\"",
+            ],
         };
+        for part in parts {
+            out.extend_from_slice(part);
+        }
         Self { out, format }
     }
 
@@ -342,7 +358,7 @@ impl<'a> Line<'a> {
 
     fn number(&mut self, name: &str, value: u64) {
         self.name(name);
-        let _ = write!(self.out, "{value}");
+        put_decimal(self.out, value);
     }
 
     /// A value that a peer may have made.
@@ -359,6 +375,46 @@ impl<'a> Line<'a> {
         match self.format {
             Format::Text if is_plain(value) => self.out.extend_from_slice(value.as_bytes()),
             Format::Text | Format::Json => quote(self.out, value),
+        }
+    }
+
+    /// An address and its port.
+    fn address(&mut self, name: &str, address: SocketAddr) {
+        let SocketAddr::V4(v4) = address else {
+            return self.string(name, &address.to_string());
+        };
+        self.bare(name, |out| {
+            for (index, octet) in v4.ip().octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                put_decimal(out, octet.into());
+            }
+            out.push(b':');
+            put_decimal(out, v4.port().into());
+        });
+    }
+
+    /// Hexadecimal digits.
+    fn hex(&mut self, name: &str, bytes: [u8; 8]) {
+        self.bare(name, |out| {
+            for byte in bytes {
+                let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 0xF)];
+                out.extend_from_slice(&[digit(byte >> 4), digit(byte)]);
+            }
+        });
+    }
+
+    /// A value in which nothing needs to be escaped: a JSON string, or text without quotes.
+    fn bare(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.name(name);
+        match self.format {
+            Format::Text => write(self.out),
+            Format::Json => {
+                self.out.push(b'"');
+                write(self.out);
+                self.out.push(b'"');
+            }
         }
     }
 
@@ -403,9 +459,9 @@ fn cut(value: &str, limit: usize) -> &str {
 /// Says whether `value` can stand in a text line without quotes.
 fn is_plain(value: &str) -> bool {
     !value.is_empty()
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'='))
+        && value.bytes().fold(true, |all, b| {
+            all & (b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'='))
+        })
 }
 
 /// Writes `value` as a JSON string in printable ASCII, in text lines too: no terminal obeys it
@@ -413,7 +469,8 @@ fn is_plain(value: &str) -> bool {
 fn quote(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
     let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if value.as_bytes().iter().all(plain) {
+    // Without an early end the compiler looks at many bytes at once.
+    if value.as_bytes().iter().fold(true, |all, byte| all & plain(byte)) {
         out.extend_from_slice(value.as_bytes());
     } else {
         for c in value.chars() {
@@ -431,10 +488,6 @@ fn escape(out: &mut Vec<u8>, c: char) {
     for unit in c.encode_utf16(&mut [0; 2]) {
         let _ = write!(out, "\\u{unit:04x}");
     }
-}
-
-fn hex(bytes: [u8; 8]) -> String {
-    format!("{:016x}", u64::from_be_bytes(bytes))
 }
 
 #[cfg(test)]

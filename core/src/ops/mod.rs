@@ -1,6 +1,7 @@
 //! What the programs share and what needs no system call: the command line, the log lines, the
-//! demo.
+//! demo, the deadlines behind one timer.
 
+pub mod alarms;
 pub mod args;
 pub mod demo;
 pub mod explain;

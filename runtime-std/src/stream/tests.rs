@@ -23,9 +23,15 @@ fn pair() -> (TcpStream, TcpStream) {
     (listener.accept().unwrap().0, client)
 }
 
+/// An accepted stream.
+fn accepted(socket: TcpStream) -> Stream {
+    socket.set_nonblocking(true).unwrap();
+    Stream::accepted(socket)
+}
+
 /// An accepted stream on which TLS begins.
 fn securing(socket: TcpStream, config: Arc<ServerConfig>) -> Stream {
-    let mut stream = Stream::accepted(socket).unwrap();
+    let mut stream = accepted(socket);
     stream.secure(Tls::Server(config)).unwrap();
     stream
 }
@@ -72,16 +78,16 @@ fn secured() -> (Stream, rustls::StreamOwned<ClientConnection, TcpStream>) {
         }
         far
     });
-    let event = next(&mut stream, false, &[], &mut Vec::new());
+    let event = next(&mut stream, false, &[], &mut Scratch::new());
     assert!(matches!(event, Event::Secured(info) if info.server_name.as_deref() == Some("localhost")));
     (stream, shaking.join().unwrap())
 }
 
 /// Advances and polls as a connection's thread does, until something happened.
-fn next(stream: &mut Stream, wants_read: bool, outgoing: &[u8], scratch: &mut Vec<u8>) -> Event {
+fn next(stream: &mut Stream, wants_read: bool, outgoing: &[u8], scratch: &mut Scratch) -> Event {
     let end = Instant::now() + PATIENCE;
     loop {
-        if let Some(event) = stream.advance(if wants_read { SCRATCH } else { 0 }, outgoing, scratch) {
+        if let Some(event) = stream.advance(if wants_read { usize::MAX } else { 0 }, outgoing, scratch) {
             return event;
         }
         let left = end.checked_duration_since(Instant::now()).unwrap();
@@ -105,7 +111,7 @@ fn sent_is_not_reported_before_the_operating_system_took_the_bytes() {
     let (mut stream, mut far) = secured();
     let body = vec![7; 8 * 1024 * 1024];
     let mut sent = 0;
-    while let Some(event) = stream.advance(0, &body[sent..], &mut Vec::new()) {
+    while let Some(event) = stream.advance(0, &body[sent..], &mut Scratch::new()) {
         match event {
             Event::Sent(some) => sent += some,
             other => panic!("{other:?}"),
@@ -129,7 +135,7 @@ fn sent_reports_every_byte_once() {
     });
     let mut sent = 0;
     while sent < length {
-        match next(&mut stream, false, &body[sent..], &mut Vec::new()) {
+        match next(&mut stream, false, &body[sent..], &mut Scratch::new()) {
             Event::Sent(some) => sent += some,
             other => panic!("{other:?}"),
         }
@@ -141,7 +147,7 @@ fn sent_reports_every_byte_once() {
 #[test]
 fn a_hang_up_resets_neither_a_refusal_nor_the_bytes_behind_the_request() {
     let (mut stream, mut far) = secured();
-    let mut scratch = Vec::new();
+    let mut scratch = Scratch::new();
     let body = vec![b'x'; 64 * 1024];
     let client = std::thread::spawn(move || {
         // More than the buffers hold: it is blocked until somebody reads.
@@ -170,7 +176,7 @@ fn a_hang_up_resets_neither_a_refusal_nor_the_bytes_behind_the_request() {
         }
     }
     assert_eq!(discarded, 64 * 1024);
-    assert!(stream.advance(SCRATCH, &[], &mut scratch).is_none());
+    assert!(stream.advance(usize::MAX, &[], &mut scratch).is_none());
     assert!(
         stream.interest(true).is_empty(),
         "nothing is polled for after the end"
@@ -187,7 +193,7 @@ fn a_handshake_that_gets_nowhere_waits_without_spinning() {
     // The first bytes of a record that announces more.
     far.write_all(&[22, 3, 1, 2, 0]).unwrap();
     wait_for(&stream, PollFlags::IN);
-    assert!(stream.advance(0, &[], &mut Vec::new()).is_none());
+    assert!(stream.advance(0, &[], &mut Scratch::new()).is_none());
     assert_eq!(stream.interest(false), PollFlags::IN);
     let mut fds = [PollFd::new(&stream, PollFlags::IN)];
     assert_eq!(poll(&mut fds, Some(&Timespec::default())).unwrap(), 0);
@@ -199,7 +205,7 @@ fn m07_plain_http_on_a_tls_listener_breaks_with_an_alert() {
     let (near, mut far) = pair();
     let mut stream = securing(near, server);
     far.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    let event = next(&mut stream, true, &[], &mut Vec::new());
+    let event = next(&mut stream, true, &[], &mut Scratch::new());
     assert!(matches!(event, Event::Broken(Break::Tls)));
     drop(stream);
     let mut alert = Vec::new();
@@ -210,14 +216,14 @@ fn m07_plain_http_on_a_tls_listener_breaks_with_an_alert() {
 #[test]
 fn a_cut_without_close_notify_is_the_end_of_the_stream() {
     let (mut stream, mut far) = secured();
-    let mut scratch = Vec::new();
+    let mut scratch = Scratch::new();
     far.write_all(b"last words").unwrap();
     far.sock.shutdown(Shutdown::Write).unwrap();
     assert!(matches!(
         next(&mut stream, true, &[], &mut scratch),
         Event::Data(10)
     ));
-    assert_eq!(scratch.get(..10), Some(&b"last words"[..]));
+    assert_eq!(scratch.read(10), b"last words");
     assert!(matches!(next(&mut stream, true, &[], &mut scratch), Event::Eof));
     assert!(stream.interest(true).is_empty());
 }
@@ -228,12 +234,12 @@ fn a_dial_tries_every_address_and_names_the_last_failure() {
     let open = listener.local_addr().unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut stream = Stream::dial(vec![closed, open], None).unwrap();
-    match next(&mut stream, false, &[], &mut Vec::new()) {
+    match next(&mut stream, false, &[], &mut Scratch::new()) {
         Event::Dialed(Ok(opened)) => assert_eq!(opened.remote, Some(open)),
         other => panic!("{other:?}"),
     }
     let mut stream = Stream::dial(vec![closed, closed], None).unwrap();
-    let event = next(&mut stream, false, &[], &mut Vec::new());
+    let event = next(&mut stream, false, &[], &mut Scratch::new());
     assert!(matches!(event, Event::Dialed(Err(DialError::Refused))));
     assert_eq!(Stream::dial(Vec::new(), None).unwrap_err(), DialError::Name);
 }
@@ -245,7 +251,7 @@ fn a_dial_with_tls_is_open_after_the_handshake_or_not_at_all() {
     let at = listener.local_addr().unwrap();
     let accepting = std::thread::spawn(move || {
         let mut stream = securing(listener.accept().unwrap().0, server);
-        let secured = next(&mut stream, false, &[], &mut Vec::new());
+        let secured = next(&mut stream, false, &[], &mut Scratch::new());
         assert!(matches!(secured, Event::Secured(_)));
         // The second client finds a server that speaks no TLS.
         let (mut plain, _) = listener.accept().unwrap();
@@ -253,10 +259,10 @@ fn a_dial_with_tls_is_open_after_the_handshake_or_not_at_all() {
         plain.read_to_end(&mut Vec::new())
     });
     let mut stream = Stream::dial(vec![at], Some(client.clone())).unwrap();
-    let event = next(&mut stream, false, &[], &mut Vec::new());
+    let event = next(&mut stream, false, &[], &mut Scratch::new());
     assert!(matches!(event, Event::Dialed(Ok(opened)) if opened.remote == Some(at)));
     let mut stream = Stream::dial(vec![at], Some(client)).unwrap();
-    let event = next(&mut stream, false, &[], &mut Vec::new());
+    let event = next(&mut stream, false, &[], &mut Scratch::new());
     assert!(matches!(event, Event::Dialed(Err(DialError::Tls))));
     drop(stream);
     let _ = accepting.join().unwrap();
@@ -265,8 +271,8 @@ fn a_dial_with_tls_is_open_after_the_handshake_or_not_at_all() {
 #[test]
 fn what_a_peer_said_before_it_left_is_heard_although_writing_failed() {
     let (near, mut far) = pair();
-    let mut stream = Stream::accepted(near).unwrap();
-    let mut scratch = Vec::new();
+    let mut stream = accepted(near);
+    let mut scratch = Scratch::new();
     assert!(matches!(
         next(&mut stream, true, b"request", &mut scratch),
         Event::Sent(7)
@@ -277,11 +283,11 @@ fn what_a_peer_said_before_it_left_is_heard_although_writing_failed() {
     wait_for(&stream, PollFlags::HUP);
     stream.readable = false;
     assert!(matches!(
-        stream.advance(SCRATCH, b"more", &mut scratch),
+        stream.advance(usize::MAX, b"more", &mut scratch),
         Some(Event::Data(7))
     ));
     assert!(matches!(
-        stream.advance(SCRATCH, b"more", &mut scratch),
+        stream.advance(usize::MAX, b"more", &mut scratch),
         Some(Event::Broken(Break::Reset))
     ));
 }

@@ -16,6 +16,8 @@ use crate::server::Server;
 
 /// How long a server is left alone before it is asked what it has used: closes come last.
 const SETTLE: Duration = Duration::from_millis(150);
+/// How long nothing happens before memory is asked for: time to give back what a handshake took.
+const REST: Duration = Duration::from_secs(2);
 /// 401s on one connection, the largest limit that the configuration takes.
 pub(crate) const KEPT: usize = 1000;
 /// Room for an answer, in bytes.
@@ -267,7 +269,7 @@ impl Client<'_> {
         thread::sleep(SETTLE);
         let before = self.server.resident()?;
         let streams = (0..times).map(|_| self.upgraded()).collect::<Outcome<Vec<_>>>()?;
-        thread::sleep(2 * SETTLE);
+        thread::sleep(REST);
         let used = self.server.resident()?.saturating_sub(before);
         drop((first, streams));
         Ok(used)

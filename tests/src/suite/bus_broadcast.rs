@@ -265,10 +265,9 @@ pub fn m18_a_message_of_more_than_4_mib_stays_on_its_node(world: &World) {
 /// M18: senders wait for a Redis that takes nothing, for a short time; then it is the other nodes that
 /// miss something, which is counted and said.
 pub fn m18_a_slow_redis_holds_senders_up_for_a_short_time(world: &World) {
-    // More than are sent before the first of them is answered, and more than wait then.
-    const BURSTS: u16 = 23;
-    const BURST: u16 = 100;
-    const LENGTH: usize = 9_000;
+    // More than are sent before the first of them is answered, and then more bytes than wait.
+    const MANY: u16 = 1_100;
+    const LARGE: u16 = 14;
     let redis = Redis::new();
     let setup = with_chat()
         .unsplit()
@@ -276,21 +275,19 @@ pub fn m18_a_slow_redis_holds_senders_up_for_a_short_time(world: &World) {
     let (one, two) = two(world, &redis, setup);
     let (mut sender, mut here, mut there) = (member(&one), member(&one), member(&two));
     let frame = |number: u16| {
-        let mut payload = vec![7; LENGTH];
+        let mut payload = vec![7; if number < MANY { 2 } else { 900_000 }];
         payload[..2].copy_from_slice(&number.to_be_bytes());
         Frame::whole(BINARY, &payload)
     };
     redis.is_silent(true);
-    for burst in 0..BURSTS {
-        let numbers = burst * BURST..(burst + 1) * BURST;
-        let bytes: Vec<_> = numbers
-            .clone()
-            .flat_map(|number| frame(number).masked())
-            .collect();
-        sender.send(&bytes);
-        for number in numbers {
-            assert!(here.read_message() == frame(number));
-        }
+    let many: Vec<_> = (0..MANY).flat_map(|number| frame(number).masked()).collect();
+    sender.send(&many);
+    for number in 0..MANY {
+        assert!(here.read_message() == frame(number));
+    }
+    for number in MANY..MANY + LARGE {
+        sender.send_frame(&frame(number));
+        assert!(here.read_message() == frame(number));
     }
     one.wait_until("a warning", |stage| {
         stage.log().contains("are heard on this node alone")
