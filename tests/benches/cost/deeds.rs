@@ -185,8 +185,21 @@ fn slow_reader(material: &Material, server: &Server, _: usize) -> Outcome<()> {
     stream.set_write_timeout(Some(FULL))?;
     let frame = Frame::whole(BINARY, &vec![0x5A; 16 * 1024]).masked();
     let began = Instant::now();
-    // It may be ended while it still sends.
-    while stream.write(&frame).is_ok() && began.elapsed() < STALL + LATE {}
+    let mut unsent = frame.as_slice();
+    // It may be ended while it still sends. A server that is busy for a moment is not full yet, and
+    // would have taken everything by the time it is asked: so this goes on for as long as it takes.
+    while began.elapsed() < STALL + LATE {
+        match stream.write(unsent) {
+            Ok(sent) => {
+                unsent = unsent
+                    .get(sent..)
+                    .filter(|rest| !rest.is_empty())
+                    .unwrap_or(&frame)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
     // Whoever reads again in time is no slow reader any more.
     std::thread::sleep(STALL + LATE);
     stream.set_read_timeout(Some(STALL + LATE))?;
