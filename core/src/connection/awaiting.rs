@@ -163,26 +163,17 @@ impl Connection {
         }
     }
 
-    /// Takes what waits out of the state, for an answer to begin from an awaited head.
+    /// Takes what waits out of the state.
     fn end_await(&mut self) -> Option<Box<Awaiting>> {
-        if !matches!(self.state, State::Awaiting(_)) {
-            return None;
-        }
+        let awaiting = self.begin_anew(|state| {
+            if let State::Awaiting(awaiting) = state {
+                Ok(awaiting)
+            } else {
+                Err(state)
+            }
+        })?;
         self.timers.stop(Timer::Check);
-        let awaited = State::Head(Self::scanner(&self.rules));
-        match std::mem::replace(&mut self.state, awaited) {
-            State::Awaiting(awaiting) => Some(awaiting),
-            State::Preface(_)
-            | State::Head(_)
-            | State::Body(_)
-            | State::Checking(_)
-            | State::Opening(_)
-            | State::Fetching(_)
-            | State::Serving(_)
-            | State::Closing(_)
-            | State::Keeping(_)
-            | State::Closed => None,
-        }
+        Some(awaiting)
     }
 
     /// Does what a session or a ticket allows that nobody else has to be asked about.

@@ -326,26 +326,15 @@ impl Connection {
         }
     }
 
-    /// Takes the check out of the state. Whatever is answered begins from a head that is awaited: in
-    /// [`State::Closed`] the answer would never be sent.
+    /// Takes the check out of the state.
     fn end_check(&mut self) -> Option<Box<Checking>> {
-        if !matches!(self.state, State::Checking(_)) {
-            return None;
-        }
-        let awaited = State::Head(Self::scanner(&self.rules));
-        match std::mem::replace(&mut self.state, awaited) {
-            State::Checking(checking) => Some(checking),
-            State::Preface(_)
-            | State::Head(_)
-            | State::Body(_)
-            | State::Opening(_)
-            | State::Fetching(_)
-            | State::Awaiting(_)
-            | State::Serving(_)
-            | State::Closing(_)
-            | State::Keeping(_)
-            | State::Closed => None,
-        }
+        self.begin_anew(|state| {
+            if let State::Checking(checking) = state {
+                Ok(checking)
+            } else {
+                Err(state)
+            }
+        })
     }
 
     pub(super) fn unavailable(&mut self, now: Now, asked: &Asked) {

@@ -170,25 +170,15 @@ impl Connection {
         self.state = State::Fetching(Box::new(Fetching { asked, leg, stage }));
     }
 
-    /// Takes the file out of the state. Whatever follows begins from a head that is awaited.
+    /// Takes the file out of the state.
     fn end_fetch(&mut self) -> Option<Box<Fetching>> {
-        if !matches!(self.state, State::Fetching(_)) {
-            return None;
-        }
-        let awaited = State::Head(Self::scanner(&self.rules));
-        match std::mem::replace(&mut self.state, awaited) {
-            State::Fetching(fetching) => Some(fetching),
-            State::Preface(_)
-            | State::Head(_)
-            | State::Body(_)
-            | State::Checking(_)
-            | State::Opening(_)
-            | State::Awaiting(_)
-            | State::Serving(_)
-            | State::Closing(_)
-            | State::Keeping(_)
-            | State::Closed => None,
-        }
+        self.begin_anew(|state| {
+            if let State::Fetching(fetching) = state {
+                Ok(fetching)
+            } else {
+                Err(state)
+            }
+        })
     }
 
     /// Something happened on the leg of a file.

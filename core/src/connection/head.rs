@@ -299,6 +299,21 @@ impl Connection {
         }
     }
 
+    /// Lets `take` take what the state holds; if it does, whatever follows begins from a head that is awaited:
+    /// in [`State::Closed`] an answer would never be sent.
+    pub(super) fn begin_anew<T>(&mut self, take: impl FnOnce(State) -> Result<T, State>) -> Option<T> {
+        match take(std::mem::replace(&mut self.state, State::Closed)) {
+            Ok(taken) => {
+                self.state = State::Head(Self::scanner(&self.rules));
+                Some(taken)
+            }
+            Err(state) => {
+                self.state = state;
+                None
+            }
+        }
+    }
+
     /// Finds the credential of a request to one of our own endpoints, which needs one of its own: a ticket
     /// opens one socket and does nothing else.
     pub(super) fn own_credential(

@@ -116,25 +116,15 @@ impl Connection {
         order(proxy, &client).map_err(|_| (Reply::new(Status::Forbidden), Reason::ClaimsMismatch))
     }
 
-    /// Takes the opening out of the state. Whatever is answered begins from a head that is awaited.
+    /// Takes the opening out of the state.
     fn end_opening(&mut self) -> Option<Box<Opening>> {
-        if !matches!(self.state, State::Opening(_)) {
-            return None;
-        }
-        let awaited = State::Head(Self::scanner(&self.rules));
-        match std::mem::replace(&mut self.state, awaited) {
-            State::Opening(opening) => Some(opening),
-            State::Preface(_)
-            | State::Head(_)
-            | State::Body(_)
-            | State::Checking(_)
-            | State::Fetching(_)
-            | State::Awaiting(_)
-            | State::Serving(_)
-            | State::Closing(_)
-            | State::Keeping(_)
-            | State::Closed => None,
-        }
+        self.begin_anew(|state| {
+            if let State::Opening(opening) = state {
+                Ok(opening)
+            } else {
+                Err(state)
+            }
+        })
     }
 
     /// What happened on the way to the upstream.

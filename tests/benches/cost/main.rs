@@ -95,21 +95,22 @@ fn run(options: &Options, material: &Material) -> Outcome<()> {
         pinned: options.pinned,
     };
     let mut figures = Figures::default();
-    match options.mode {
-        Mode::Table => table(&bench, options, &mut figures)?,
+    let done = match options.mode {
+        Mode::Table => table(&bench, options, &mut figures),
         Mode::Growth => growth::run(
             &bench,
             &options.programs,
             |name| options.wants(name),
             &mut figures,
-        )?,
-        Mode::Hold(minutes) => hold::run(&bench, &options.programs, minutes, &mut figures)?,
-        Mode::Soak(minutes) => soak::run(&bench, &options.programs, minutes, &mut figures)?,
+        ),
+        Mode::Hold(minutes) => hold::run(&bench, &options.programs, minutes, &mut figures),
+        Mode::Soak(minutes) => soak::run(&bench, &options.programs, minutes, &mut figures),
+    };
+    // What was found before a fault is worth having, and a fault that was found most of all.
+    if let Some(path) = &options.json {
+        figures.write(path, options.quick)?;
     }
-    match &options.json {
-        Some(path) => figures.write(path, options.quick),
-        None => Ok(()),
-    }
+    done
 }
 
 /// Returns the columns: ours, the floor of each, and others.
