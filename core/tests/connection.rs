@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_core::auth::jwt::sign_hs256;
 use countersign_core::auth::password::hash_password;
 use countersign_core::config::{Config, MemoryFiles};
@@ -14,7 +16,7 @@ use countersign_core::connection::{Connection, Input, Peer, Step};
 use countersign_core::entropy::Seed;
 use countersign_core::gateway::{Capacity, Gateway};
 use countersign_core::job::Job;
-use countersign_core::leg::Leg;
+use countersign_core::leg::{Leg, TlsInfo};
 use countersign_core::note::Note;
 use countersign_core::service::{Context, Service};
 use countersign_core::time::{Moment, Now, UnixTime};
@@ -189,6 +191,37 @@ fn r07_a_refusal_behind_a_password_job_is_sent_though_it_closes() {
         assert_eq!(answer.contains("Connection: close"), attempt == 3);
     }
     assert!(client.hung_up && !client.closed);
+}
+
+/// RFC 8446 section 6.1: TLS is ended in order also for who has ended its own side already; a plain stream
+/// has nothing more to say then.
+#[test]
+fn r02_who_ended_its_side_before_the_answer_was_out_hears_the_end_of_tls() {
+    for tls in [true, false] {
+        let mut files = files();
+        if tls {
+            let secured = CONFIG.replace("\"plaintext\": true", "\"serverCertificate\": \"server.pem\"");
+            let key = STANDARD.encode(include_bytes!("data/keys/p256.pk8.der"));
+            let key = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
+            files.insert("countersign.json", secured);
+            files.insert(
+                "server.pem",
+                include_str!("data/keys/p256.cert.pem").to_owned() + &key,
+            );
+        }
+        let mut client = Client::of(&gateway(&mut files));
+        if tls {
+            let secured = Input::Secured(Leg::CLIENT, TlsInfo::default());
+            client.take(0);
+            client.connection.handle(START, secured);
+        }
+        client.send("GET /elsewhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.take(5), "HTTP/");
+        client.connection.handle(START, Input::Eof(Leg::CLIENT));
+        assert!(!client.hung_up && !client.closed);
+        assert!(client.take(usize::MAX).starts_with("1.1 404 "));
+        assert_eq!((client.hung_up, client.closed), (tls, true));
+    }
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 use countersign_core::connection::Peer;
 use countersign_core::gateway::Listener;
@@ -19,9 +18,6 @@ const ACCEPT_PAUSE: Timespec = Timespec {
     tv_nsec: 100_000_000,
 };
 
-/// At most one line about failed accepts in this time.
-const ACCEPT_NOTES: Duration = Duration::from_secs(1);
-
 /// Accepts connections and gives each a thread, until `stop` rings and the socket is shut down.
 pub(crate) fn accept_all(
     shared: &Arc<Shared>,
@@ -30,7 +26,6 @@ pub(crate) fn accept_all(
     address: SocketAddr,
     stop: &Alarm,
 ) {
-    let mut noted = None;
     loop {
         let accepted = accept(socket);
         if stop.is_rung() {
@@ -64,11 +59,7 @@ pub(crate) fn accept_all(
         }
         // Whoever waits for the last connection waits for those without a thread, too.
         shared.tell_if_awaited();
-        let now = shared.clock.now();
-        if noted.is_none_or(|last| now.at.since(last) >= ACCEPT_NOTES) {
-            noted = Some(now.at);
-            shared.failed(listener, &error);
-        }
+        shared.failed(listener, &error);
         // Sleeps for the whole pause, unless it is to stop.
         let _ = poll(&mut [PollFd::new(stop, PollFlags::IN)], Some(&ACCEPT_PAUSE));
     }

@@ -16,7 +16,7 @@ use countersign_core::connection::{Connection, Peer};
 use countersign_core::gateway::{Admission, Gateway, Listener};
 use countersign_core::note::Note;
 use countersign_core::ops::{faults, program};
-use countersign_core::time::Now;
+use countersign_core::time::{Moment, Now};
 use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{Shutdown, shutdown};
 
@@ -35,6 +35,9 @@ const KEEPER_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often the gateway looks at its files and clocks.
 const REFRESH: Duration = Duration::from_secs(2);
+
+/// At most one line about connections that had to be let go at their accept in this time.
+const FAILURE_NOTES: Duration = Duration::from_secs(1);
 
 /// How long a server that stops waits for the threads of its connections.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -91,6 +94,8 @@ pub(crate) struct Shared {
     alarms: Alarms,
     open: Mutex<Open>,
     ended: Condvar,
+    /// When the log was last told that a connection had to be let go at its accept.
+    failed: Mutex<Option<Moment>>,
 }
 
 /// An open connection, as the server knows it.
@@ -141,7 +146,9 @@ impl Shared {
             }
         };
         let Some(number) = self.enter(&mailbox) else {
-            return;
+            // The server that stops waits for this one, too.
+            drop((socket, admission));
+            return self.tell_if_awaited();
         };
         let entry = Entry {
             number,
@@ -184,20 +191,19 @@ impl Shared {
     /// was asked at that moment.
     fn ask(&self) {
         loop {
-            let ended = catch_unwind(AssertUnwindSafe(|| {
-                let mailbox = Arc::new(self.alarms.mailbox()?);
+            if let Ok(mailbox) = self.alarms.mailbox().map(Arc::new) {
                 let Some(number) = self.enter(&mailbox) else {
-                    return Ok(true);
+                    return;
                 };
-                let keeper = Connection::keeper(&self.gateway, self.clock.now());
-                let ended = Session::new(self, keeper, None, &mailbox).drive(self);
+                let asked = catch_unwind(AssertUnwindSafe(|| {
+                    let keeper = Connection::keeper(&self.gateway, self.clock.now());
+                    Session::new(self, keeper, None, &mailbox).drive(self)
+                }));
+                // Whatever its end was: an alarm that stays here is a descriptor less for clients.
                 self.open().mailboxes.remove(&number);
-                ended.map(|_| false)
-            }));
-            match ended {
-                Ok(Ok(true)) => return,
-                Ok(Ok(false) | Err(_)) => {}
-                Err(_) => self.note_now(&Note::Panicked),
+                if asked.is_err() {
+                    self.note_now(&Note::Panicked);
+                }
             }
             if self.open().stopping {
                 return;
@@ -217,11 +223,22 @@ impl Shared {
         })
     }
 
+    /// Tells the log that the operating system refuses what a connection needs, once in
+    /// [`FAILURE_NOTES`]: whoever goes on connecting must not fill the log.
     pub(crate) fn failed(&self, listener: &Listener, error: &io::Error) {
-        self.note_now(&Note::AcceptFailed {
+        let now = self.clock.now();
+        {
+            let mut last = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.is_some_and(|last| now.at.since(last) < FAILURE_NOTES) {
+                return;
+            }
+            *last = Some(now.at);
+        }
+        let failed = Note::AcceptFailed {
             server: Arc::clone(&listener.id),
             error: error.to_string(),
-        });
+        };
+        self.note(&failed, now);
     }
 
     /// Has whoever waits for the last connection look again.
@@ -321,6 +338,7 @@ impl Server {
                 alarms: Alarms::default(),
                 open: Mutex::default(),
                 ended: Condvar::new(),
+                failed: Mutex::default(),
             }),
             addresses: listeners.addresses(),
             keeper: Some(keeper),
@@ -429,3 +447,6 @@ fn keep(shared: &Shared, config: Option<PathBuf>, mut files: Box<dyn Files + Sen
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

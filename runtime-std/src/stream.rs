@@ -150,6 +150,9 @@ impl Stream {
             self.hangup = Hangup::Asked;
             if let Some(tls) = &mut self.tls {
                 tls.send_close_notify();
+                // Whoever has heard the peer's end already drops the stream next. What does not go out at
+                // once does with the next step, and a broken socket is noticed there.
+                let _ = self.flush();
             }
         }
     }

@@ -186,6 +186,20 @@ fn a_hang_up_resets_neither_a_refusal_nor_the_bytes_behind_the_request() {
 }
 
 #[test]
+fn a_hang_up_ends_tls_also_if_the_stream_is_dropped_right_behind_it() {
+    let (mut stream, mut far) = secured();
+    far.conn.send_close_notify();
+    far.flush().unwrap();
+    let mut scratch = Scratch::new();
+    assert!(matches!(next(&mut stream, true, &[], &mut scratch), Event::Eof));
+    // Both sides are done: the core has nothing to wait for any more.
+    stream.hang_up();
+    drop(stream);
+    // Without close_notify this would be an error.
+    assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
 fn a_handshake_that_gets_nowhere_waits_without_spinning() {
     let (server, _) = tls();
     let (near, mut far) = pair();

@@ -76,6 +76,19 @@ impl Speaker {
         self.until = None;
     }
 
+    /// Says what waits longest, whatever the others are up to. Says whether something waited.
+    pub(crate) fn say_first_anyway(&mut self) -> bool {
+        let Some(message) = self.unsaid.pop_front() else {
+            return false;
+        };
+        self.held = self.held.saturating_sub(size(&message));
+        if self.unsaid.is_empty() {
+            self.until = None;
+        }
+        self.member.publish_anyway(&message);
+        true
+    }
+
     /// Returns what waits to be said, in bytes; at least one for every message.
     pub(crate) const fn waiting(&self) -> usize {
         self.held
