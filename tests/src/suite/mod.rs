@@ -635,6 +635,7 @@ macro_rules! rows {
             ],
             throttle: [
                 e14_the_eleventh_failure_is_429,
+                e14_tickets_and_renewals_are_no_way_around_it,
                 e14_a_throttled_client_is_let_in_when_the_window_is_over,
                 e14_another_address_is_not_affected,
                 e14_behind_a_shared_address_users_are_told_apart,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{load_error, refused, refused_but_kept};
-use crate::client::{Request, upgrade};
+use crate::client::{Request, get, upgrade};
 use crate::world::{ALICE, BOB, Setup, Stage, World};
 
 fn wrong(user: &str) -> Request {
@@ -48,6 +48,21 @@ pub fn e14_the_eleventh_failure_is_429(world: &World) {
             .iter()
             .all(|decision| decision.reason.code() == "throttled")
     );
+}
+
+/// E14, B1, M28: what mints a ticket or renews a socket tells a guesser no more than an upgrade does.
+pub fn e14_tickets_and_renewals_are_no_way_around_it(world: &World) {
+    let stage = Setup::standard()
+        .set("/throttle", json!({"failures": 1}))
+        .realm("tickets", json!({"path": "/ticket"}))
+        .realm("renewal", json!("/renew"))
+        .start(world);
+    fail(&stage, &wrong("alice"), 1);
+    for path in ["/ticket", "/renew"] {
+        let request = get(path).method("POST").field("Content-Length", "0");
+        let answer = refused(&stage, &request.basic(ALICE.0, ALICE.1), 429);
+        assert!(answer.one("Retry-After").is_some(), "{path}");
+    }
 }
 
 /// E14: when the window is over its client is judged again.
