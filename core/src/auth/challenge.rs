@@ -1,7 +1,11 @@
 //! The `WWW-Authenticate` lines of R4 and the error parameters of R5.
 
 use crate::config::{DigestAlgorithm, Scheme};
+use crate::http::put_quoted;
 use crate::http::quoted;
+
+/// What most challenges are shorter than, in bytes.
+const LINE: usize = 96;
 
 /// What a realm answers with when it refuses.
 #[derive(Clone, Debug)]
@@ -128,21 +132,23 @@ impl Challenges {
 
     /// Returns a Bearer challenge (RFC 6750 section 3): realm, then scope, then what is wrong.
     fn bearer(&self, error: Option<BearerError>, with_scope: bool) -> String {
-        let mut line = ["Bearer realm=", &quoted(&self.realm)].concat();
+        let mut line = String::with_capacity(LINE);
+        line.push_str("Bearer realm=");
+        put_quoted(&mut line, &self.realm);
         if with_scope && !self.scope.is_empty() {
             line.push_str(", scope=");
-            line.push_str(&quoted(&self.scope.join(" ")));
+            put_words(&mut line, &self.scope);
         }
         if let Some(error) = error {
             line.push_str(", error=");
-            line.push_str(&quoted(error.code));
+            put_quoted(&mut line, error.code);
             if let Some(description) = error.description {
                 line.push_str(", error_description=");
-                line.push_str(&quoted(description));
+                put_quoted(&mut line, description);
             }
             if error == BearerError::STEP_UP && !self.acr_values.is_empty() {
                 line.push_str(", acr_values=");
-                line.push_str(&quoted(&self.acr_values.join(" ")));
+                put_words(&mut line, &self.acr_values);
             }
         }
         line
@@ -150,6 +156,14 @@ impl Challenges {
 
     fn has_bearer(&self) -> bool {
         self.schemes.iter().any(|(scheme, _)| *scheme == Scheme::Bearer)
+    }
+}
+
+/// Appends words in one quoted-string, with a space between them. Mostly there is only one.
+fn put_words(line: &mut String, words: &[String]) {
+    match words {
+        [word] => put_quoted(line, word),
+        words => put_quoted(line, &words.join(" ")),
     }
 }
 

@@ -156,12 +156,24 @@ fn key(fields: &Fields) -> Result<String, UpgradeError> {
         (Some(value), None) => value,
         (_, _) => return Err(UpgradeError::DuplicateKey),
     };
-    // The engine refuses missing padding and set bits behind the last byte, so each key has one form.
-    let text = str::from_utf8(value).map_err(|_| UpgradeError::BadKey)?;
-    let mut decoded = [0; KEY_LENGTH];
-    match STANDARD.decode_slice(value, &mut decoded) {
-        Ok(16) if text.len() == KEY_LENGTH => Ok(text.to_owned()),
-        Ok(_) | Err(_) => Err(UpgradeError::BadKey),
+    if !is_key(value) {
+        return Err(UpgradeError::BadKey);
+    }
+    match str::from_utf8(value) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(UpgradeError::BadKey),
+    }
+}
+
+/// Says whether `value` is the base64 form of 16 bytes (RFC 4648 section 4). The last of its 22 letters
+/// stands for two bits, and the others of it are zero: each key has one form.
+fn is_key(value: &[u8]) -> bool {
+    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    match value {
+        [letters @ .., b'A' | b'Q' | b'g' | b'w', b'=', b'='] => {
+            value.len() == KEY_LENGTH && letters.iter().all(letter)
+        }
+        _ => false,
     }
 }
 
@@ -244,6 +256,24 @@ mod tests {
         ] {
             assert_eq!(checked(&format!("{VERSION}{key}")), Err(error), "{key}");
         }
+    }
+
+    #[test]
+    fn m37_a_key_is_what_the_engine_decodes_to_16_bytes() {
+        let decodes = |value: &[u8]| {
+            let decoded = STANDARD.decode(value);
+            value.len() == KEY_LENGTH && decoded.is_ok_and(|decoded| decoded.len() == 16)
+        };
+        let good = *b"dGhlIHNhbXBsZSBub25jZQ==";
+        for at in 0..KEY_LENGTH {
+            for byte in 0..=255 {
+                let mut value = good;
+                value[at] = byte;
+                assert_eq!(is_key(&value), decodes(&value), "{at} {byte}");
+            }
+            assert!(!is_key(&good[..at]) && !is_key(&good[at + 1..]));
+        }
+        assert!(!is_key(&[&b"A"[..], &good].concat()));
     }
 
     #[test]
