@@ -101,7 +101,7 @@ pub struct Decision {
     /// Who was let in; only after a success.
     pub subject: Option<String>,
     /// Which carrier held the credential that counted, as written in the configuration.
-    pub carrier: Option<String>,
+    pub carrier: Option<Cow<'static, str>>,
     /// The scheme of that credential.
     pub scheme: Option<Cow<'static, str>>,
     /// The method, once a head was complete.

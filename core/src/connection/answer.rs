@@ -11,7 +11,6 @@ use super::{Connection, State};
 use crate::auth::present::Presented;
 use crate::auth::realm::Realm;
 use crate::config::{Carrier, Scheme, TICKET_PARAMETER};
-use crate::entropy::Label;
 use crate::http::{Method, Reply, RequestHead, Status, Target};
 use crate::note::{Decision, Note, RequestId};
 use crate::reason::Reason;
@@ -38,7 +37,7 @@ pub(super) struct Asked {
     params: Vec<String>,
     pub(super) service: Option<Arc<Service>>,
     pub(super) realm: Option<Arc<Realm>>,
-    pub(super) carrier: Option<String>,
+    pub(super) carrier: Option<Cow<'static, str>>,
     pub(super) scheme: Option<Cow<'static, str>>,
     pub(super) subject: Option<String>,
     /// The request asked for the end of the connection, or cannot be followed by another.
@@ -103,6 +102,9 @@ impl Asked {
     pub(super) fn is_for(&mut self, service: &Arc<Service>, head: &RequestHead) {
         self.service = Some(Arc::clone(service));
         self.realm = service.realm.as_ref().map(Arc::clone);
+        if head.target().query().is_none() {
+            return;
+        }
         let carriers = service
             .realms()
             .flat_map(|realm| service.carriers.as_deref().unwrap_or(&realm.carriers));
@@ -142,7 +144,7 @@ impl Asked {
     pub(super) fn came_by(&mut self, presented: &Presented) {
         let (carrier, scheme) = presented.logged();
         self.carrier = Some(carrier);
-        self.scheme = scheme.map(Cow::Owned);
+        self.scheme = scheme;
     }
 }
 
@@ -177,10 +179,8 @@ impl Connection {
     /// Returns the id of the request that is being answered.
     pub(super) fn request_id(&mut self) -> RequestId {
         self.requests = self.requests.saturating_add(1);
-        let mut message = [0; 12];
-        message[..8].copy_from_slice(&self.admission.number().to_be_bytes());
-        message[8..].copy_from_slice(&self.requests.to_be_bytes());
-        RequestId(self.gateway().entropy().tagged(Label::Request, &message))
+        let (connection, request) = (self.admission.number(), self.requests);
+        RequestId(self.gateway().entropy().request(connection, request))
     }
 
     /// Sends a refusal or a page, and goes on to the next head or to the end.
@@ -234,7 +234,7 @@ impl Connection {
             let at = now.at.after(self.rules.limits.keep_alive_timeout);
             self.timers.set(Timer::KeepAlive, at);
             // New rules hold from the next request on.
-            self.rules = self.gateway().rules();
+            self.take_new_rules();
             self.state = State::Head(Self::scanner(&self.rules));
         }
     }

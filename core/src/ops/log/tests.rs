@@ -27,7 +27,7 @@ fn decision() -> Decision {
         service: Some("echo".into()),
         realm: None,
         subject: None,
-        carrier: Some("query:access_token".to_owned()),
+        carrier: Some("query:access_token".into()),
         scheme: Some(Cow::Borrowed("Bearer")),
         method: Some("GET"),
         path: Some("/api/ws".to_owned()),
