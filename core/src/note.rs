@@ -107,7 +107,7 @@ pub struct Decision {
     /// The method, once a head was complete.
     pub method: Option<&'static str>,
     /// The path of the target, without its query, cut.
-    pub path: Option<String>,
+    pub path: Option<Arc<str>>,
     /// The names of the query's parameters, never their values (R10).
     pub params: Vec<String>,
     /// The client's address.

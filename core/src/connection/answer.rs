@@ -33,7 +33,7 @@ const LOGGED_NAMES: usize = 16;
 pub(super) struct Asked {
     pub(super) request: RequestId,
     pub(super) method: Option<Method>,
-    path: Option<String>,
+    path: Option<Arc<str>>,
     params: Vec<String>,
     pub(super) service: Option<Arc<Service>>,
     pub(super) realm: Option<Arc<Realm>>,
@@ -78,7 +78,7 @@ impl Asked {
     pub(super) fn new(request: RequestId, head: &RequestHead) -> Self {
         Self {
             method: Some(head.method()),
-            path: Some(cut(head.target().path())),
+            path: Some(cut(head.target().path()).into()),
             params: params(head.target(), &[]),
             // A body that nobody reads would be taken for the next request.
             closes: head.wants_close() || !head.body().is_empty(),
@@ -149,12 +149,15 @@ impl Asked {
 }
 
 /// Cuts a value of a peer's to the length that is kept for the log.
-fn cut(value: &str) -> String {
+fn cut(value: &str) -> &str {
+    if value.len() <= LOGGED_VALUE {
+        return value;
+    }
     let end = (0..=LOGGED_VALUE.min(value.len()))
         .rev()
         .find(|end| value.is_char_boundary(*end))
         .unwrap_or(0);
-    value.get(..end).unwrap_or_default().to_owned()
+    value.get(..end).unwrap_or_default()
 }
 
 /// Returns the names of the parameters as they may be logged: a name can be a pasted secret too.

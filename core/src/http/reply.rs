@@ -168,7 +168,12 @@ impl Reply {
     /// has it, so no value can begin a line of its own; a name that is no token adds nothing. Use
     /// [`try_field`](Self::try_field) for what a peer or a claim wrote.
     pub fn field(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
-        let name = name.as_ref();
+        self.add(name.as_ref(), value.as_ref());
+        self
+    }
+
+    /// Adds what [`field`](Self::field) does.
+    pub(crate) fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
         if is_token(name.as_bytes()) {
             if self.lines.is_empty() {
                 self.lines.reserve_exact(FIRST_ALLOCATION);
@@ -178,7 +183,6 @@ impl Reply {
                 self.first = self.lines.len();
             }
         }
-        self
     }
 
     /// Adds a field that is not of our own making.

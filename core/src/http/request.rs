@@ -5,7 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::error::HeadError;
-use super::fields::{Fields, Span};
+use super::fields::Fields;
 use super::framing::{BodyLength, body_length};
 use super::head::{HeadLimits, HeadScanner, Places, Scan};
 use super::host::{BadHost, Host};
@@ -51,7 +51,13 @@ impl Method {
 
     /// Returns the method with this name, which is case-sensitive (RFC 9110 section 9.1).
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.as_str() == name)
+        Self::of(name.as_bytes())
+    }
+
+    fn of(name: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|method| method.as_str().as_bytes() == name)
     }
 
     /// Returns the name.
@@ -109,9 +115,9 @@ impl RequestHead {
         places: Places,
         version: Version,
     ) -> Result<Self, HeadError> {
-        let text = |span: Span| str::from_utf8(span.in_bytes(&bytes)).map_err(|_| HeadError::Unparsable);
-        let method = Method::parse(text(places.method)?).ok_or(HeadError::UnknownMethod)?;
-        let target = Target::parse(text(places.target)?, method).map_err(HeadError::BadTarget)?;
+        let method = Method::of(places.method.in_bytes(&bytes)).ok_or(HeadError::UnknownMethod)?;
+        let target = str::from_utf8(places.target.in_bytes(&bytes)).map_err(|_| HeadError::Unparsable)?;
+        let target = Target::parse(target, method).map_err(HeadError::BadTarget)?;
         let fields = Fields::new(Secret::new(std::mem::take(&mut *bytes)), places.lines);
         let body = body_length(&fields, version)?;
         let host = host(&fields, &target, version)?;

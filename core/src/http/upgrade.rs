@@ -64,10 +64,35 @@ impl UpgradeError {
     }
 }
 
+/// A Sec-WebSocket-Key: 16 bytes in base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key([u8; KEY_LENGTH]);
+
+impl Key {
+    /// Returns the key as it arrived.
+    pub fn as_str(&self) -> &str {
+        // Every byte is a letter of base64, so it is text.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Reads a key. The last of its 22 letters stands for two bits, and the others of it are zero: each key
+    /// has one form (RFC 4648 section 4).
+    fn read(value: &[u8]) -> Option<Self> {
+        let key: [u8; KEY_LENGTH] = value.try_into().ok()?;
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+        let [letters @ .., last, b'=', b'='] = key else {
+            return None;
+        };
+        // Without an early end the compiler looks at many bytes at once.
+        let good = letters.iter().fold(true, |good, &byte| good & letter(byte));
+        (good && matches!(last, b'A' | b'Q' | b'g' | b'w')).then_some(Self(key))
+    }
+}
+
 /// What a correct upgrade request says. `Debug` prints no subprotocol: one may be a token.
 pub struct Upgrade {
     /// Sec-WebSocket-Key, as it arrived.
-    pub key: String,
+    pub key: Key,
     /// The offered subprotocols in order, over all lines. One may be a token (R9), so they are
     /// zeroed when this is dropped.
     pub protocols: Zeroizing<Vec<String>>,
@@ -149,32 +174,14 @@ fn version(fields: &Fields) -> Result<(), UpgradeError> {
     }
 }
 
-fn key(fields: &Fields) -> Result<String, UpgradeError> {
+fn key(fields: &Fields) -> Result<Key, UpgradeError> {
     let mut values = fields.get_all("sec-websocket-key");
     let value = match (values.next(), values.next()) {
         (None | Some(b""), None) => return Err(UpgradeError::MissingKey),
         (Some(value), None) => value,
         (_, _) => return Err(UpgradeError::DuplicateKey),
     };
-    if !is_key(value) {
-        return Err(UpgradeError::BadKey);
-    }
-    match str::from_utf8(value) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err(UpgradeError::BadKey),
-    }
-}
-
-/// Says whether `value` is the base64 form of 16 bytes (RFC 4648 section 4). The last of its 22 letters
-/// stands for two bits, and the others of it are zero: each key has one form.
-fn is_key(value: &[u8]) -> bool {
-    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    match value {
-        [letters @ .., b'A' | b'Q' | b'g' | b'w', b'=', b'='] => {
-            value.len() == KEY_LENGTH && letters.iter().all(letter)
-        }
-        _ => false,
-    }
+    Key::read(value).ok_or(UpgradeError::BadKey)
 }
 
 #[cfg(test)]
@@ -200,8 +207,8 @@ mod tests {
     #[test]
     fn m01_accept_key_of_rfc_6455() {
         let upgrade = check(&head(&format!("{KEY}{VERSION}"))).unwrap();
-        assert_eq!(accept_key(&upgrade.key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!(upgrade.key, "dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept_key(upgrade.key.as_str()), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(upgrade.key.as_str(), "dGhlIHNhbXBsZSBub25jZQ==");
         assert!(upgrade.protocols.is_empty());
     }
 
@@ -269,11 +276,11 @@ mod tests {
             for byte in 0..=255 {
                 let mut value = good;
                 value[at] = byte;
-                assert_eq!(is_key(&value), decodes(&value), "{at} {byte}");
+                assert_eq!(Key::read(&value).is_some(), decodes(&value), "{at} {byte}");
             }
-            assert!(!is_key(&good[..at]) && !is_key(&good[at + 1..]));
+            assert!(Key::read(&good[..at]).is_none() && Key::read(&good[at + 1..]).is_none());
         }
-        assert!(!is_key(&[&b"A"[..], &good].concat()));
+        assert!(Key::read(&[&b"A"[..], &good].concat()).is_none());
     }
 
     #[test]
