@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -26,7 +27,40 @@ const USUAL_TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
 /// A token that is well-formed. Nothing in it is trusted before [`verify`].
 pub struct Token {
     jws: Compact,
-    claims: Map<String, Value>,
+    statement: Arc<Statement>,
+}
+
+/// What a token says: all that counts of one whose signature was verified.
+pub(crate) struct Statement {
+    /// The header's `typ`.
+    token_type: Option<String>,
+    claims: Arc<Map<String, Value>>,
+}
+
+impl Statement {
+    /// Returns about how much memory it takes, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        json::weight_of(&self.claims)
+    }
+
+    /// Returns the claim `iss` if it is a string.
+    fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    /// Says whether another issuer than `rules` expect has said it.
+    pub(crate) fn is_of_another_issuer(&self, rules: &Rules) -> bool {
+        match (self.issuer(), &rules.issuer) {
+            (Some(found), Some(expected)) => found != expected,
+            (None, _) | (_, None) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Statement({} claims)", self.claims.len())
+    }
 }
 
 /// Why text is not a JSON Web Token. Carries nothing of the text.
@@ -85,7 +119,11 @@ impl Token {
     pub fn parse(text: &str) -> Result<Self, JwtError> {
         let jws = Compact::parse(text).map_err(JwtError::Jws)?;
         let claims = json::object(jws.payload()).map_err(|_| JwtError::Claims)?;
-        Ok(Self { jws, claims })
+        let statement = Arc::new(Statement {
+            token_type: jws.token_type().map(str::to_owned),
+            claims: Arc::new(claims),
+        });
+        Ok(Self { jws, statement })
     }
 
     /// Returns the header's `kid`, unverified.
@@ -98,17 +136,19 @@ impl Token {
     /// and for nothing else.
     #[must_use]
     pub fn unverified_issuer(&self) -> Option<&str> {
-        self.claims.get("iss").and_then(Value::as_str)
+        self.statement.issuer()
+    }
+
+    /// Returns what it says, unverified.
+    pub(crate) const fn statement(&self) -> &Arc<Statement> {
+        &self.statement
     }
 
     /// Says whether the token names another issuer than `rules` expect: then it is for another login
     /// module to judge, and this one ignores it.
     #[must_use]
     pub fn is_of_another_issuer(&self, rules: &Rules) -> bool {
-        match (self.unverified_issuer(), &rules.issuer) {
-            (Some(found), Some(expected)) => found != expected,
-            (None, _) | (_, None) => false,
-        }
+        self.statement.is_of_another_issuer(rules)
     }
 }
 
@@ -183,7 +223,7 @@ pub struct Verified {
     /// The claim `jti`, by which a single token can be revoked.
     pub jti: Option<String>,
     /// All claims.
-    pub claims: Map<String, Value>,
+    pub claims: Arc<Map<String, Value>>,
 }
 
 impl fmt::Debug for Verified {
@@ -267,7 +307,7 @@ pub(crate) fn check_signature(token: &Token, keys: &KeySet) -> Result<(), Refusa
 /// The first [`Refusal`] in this order: signature, type, binding, issuer, audience, times, claims.
 pub fn verify(token: &Token, keys: &KeySet, rules: &Rules, now: UnixTime) -> Result<Verified, Refusal> {
     check_signature(token, keys)?;
-    judge(token, rules, now)
+    judge(&token.statement, rules, now)
 }
 
 /// Judges the claims of a token whose signature was verified before, with the same keys: what a
@@ -275,9 +315,9 @@ pub fn verify(token: &Token, keys: &KeySet, rules: &Rules, now: UnixTime) -> Res
 ///
 /// # Errors
 /// As [`verify`], but for the signature.
-pub fn judge(token: &Token, rules: &Rules, now: UnixTime) -> Result<Verified, Refusal> {
-    check_type(token.jws.token_type(), rules.token_type.as_deref())?;
-    judge_claims(&token.claims, rules, now)
+pub(crate) fn judge(statement: &Statement, rules: &Rules, now: UnixTime) -> Result<Verified, Refusal> {
+    check_type(statement.token_type.as_deref(), rules.token_type.as_deref())?;
+    judge_claims(&statement.claims, rules, now)
 }
 
 /// Judges claims whose issuer has vouched for them, in a token or in an answer about one.
@@ -285,7 +325,7 @@ pub fn judge(token: &Token, rules: &Rules, now: UnixTime) -> Result<Verified, Re
 /// # Errors
 /// As [`verify`], but for signature and type.
 pub(crate) fn judge_claims(
-    claims: &Map<String, Value>,
+    claims: &Arc<Map<String, Value>>,
     rules: &Rules,
     now: UnixTime,
 ) -> Result<Verified, Refusal> {
@@ -330,7 +370,7 @@ pub(crate) fn judge_claims(
         roles,
         scopes,
         jti,
-        claims: claims.clone(),
+        claims: Arc::clone(claims),
     })
 }
 

@@ -318,7 +318,10 @@ fn credential(head: &RequestHead, scheme: &Scheme, value: &[u8]) -> Result<Crede
     let parsed = Authorization::parse(value).map_err(|_| malformed)?;
     match (scheme, parsed.rest) {
         (Scheme::Basic, Rest::Token68(text)) => basic(text),
-        (Scheme::Bearer | Scheme::Custom(_), Rest::Token68(text)) => token(text.as_bytes()),
+        // The characters of a token68 are those of a bearer token (RFC 6750 section 2.1).
+        (Scheme::Bearer | Scheme::Custom(_), Rest::Token68(text)) => {
+            Ok(Credential::Token(Secret::new(text.to_owned())))
+        }
         (Scheme::Digest, Rest::Params(params)) => {
             let read = DigestCredentials::parse(&params, head.method().as_str(), head.target().as_str());
             Ok(Credential::Digest(Box::new(read.map_err(|_| malformed)?)))
