@@ -175,12 +175,24 @@ impl<'a> AuthParams<'a> {
 
 /// Says whether `text` has the form of a bearer token: `b64token` of RFC 6750 section 2.1.
 pub fn is_b64token(text: &str) -> bool {
-    let body = text.trim_end_matches('=');
-    !body.is_empty()
-        && body.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
-        })
+    let mut body = text.as_bytes();
+    while let [before @ .., b'='] = body {
+        body = before;
+    }
+    !body.is_empty() && body.iter().all(|byte| IN_B64TOKEN[usize::from(*byte)])
 }
+
+/// Which bytes a bearer token consists of. A table, because a token is the longest text of most requests.
+const IN_B64TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
 
 /// Reads one `token BWS "=" BWS ( token / quoted-string )` and returns what follows it.
 fn auth_param(text: &[u8]) -> Option<(AuthParam<'_>, &[u8])> {
