@@ -107,7 +107,7 @@ impl JwtModule {
     }
 
     /// Reads a token that is this module's business.
-    fn read(&self, text: &str) -> Result<Token, Outcome> {
+    fn read<'t>(&self, text: &'t str) -> Result<Token<'t>, Outcome> {
         if !jwt::looks_like_jwt(text) {
             return Err(Outcome::Ignored(Some(Reason::MalformedCredential)));
         }
