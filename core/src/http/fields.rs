@@ -55,11 +55,15 @@ impl Span {
 
     /// Returns what begins `gap` bytes behind this and ends at `end`.
     pub(super) fn next(self, gap: usize, end: usize) -> Self {
-        Self::of(self.end() + gap, end)
+        Self::of(self.end as usize + gap, end)
     }
 
-    pub(super) const fn end(self) -> usize {
-        self.end as usize
+    /// Returns what stands before this, but for `gap` bytes.
+    pub(super) const fn before(self, gap: u32) -> Self {
+        Self {
+            start: 0,
+            end: self.start.saturating_sub(gap),
+        }
     }
 
     const fn length(self) -> usize {

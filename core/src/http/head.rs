@@ -130,20 +130,27 @@ pub struct HeadScanner {
 /// Where in the head its parts stand.
 #[derive(Default)]
 pub(super) struct Places {
-    pub(super) method: Span,
     pub(super) target: Span,
     pub(super) lines: Vec<Line>,
-    /// Name and value of the line that is arriving.
-    line: Line,
+    /// The name of the line that is arriving.
+    name: Span,
 }
 
 impl Places {
-    /// Notes the line that has ended.
-    fn end_line(&mut self) {
+    /// Returns where the method stands: at the beginning, up to the space before the target.
+    pub(super) fn method(&self) -> Span {
+        self.target.before(1)
+    }
+
+    /// Notes the line whose value ends at `end`.
+    fn end_line(&mut self, end: usize) {
         if self.lines.is_empty() {
             self.lines.reserve_exact(FIRST_LINES);
         }
-        self.lines.push(self.line);
+        self.lines.push(Line {
+            name: self.name,
+            value: self.name.next(1, end),
+        });
     }
 }
 
@@ -348,7 +355,7 @@ impl HeadScanner {
             }
             State::Method => match byte {
                 b' ' => {
-                    self.places.method = Span::of(0, self.kept);
+                    self.places.target = Span::of(self.kept + 1, self.kept + 1);
                     State::Target {
                         place: Place::First,
                         escape: 0,
@@ -360,7 +367,7 @@ impl HeadScanner {
             State::Target { place, escape } => match target(place, escape, byte) {
                 Some(state) => {
                     if byte == b' ' {
-                        self.places.target = self.places.method.next(1, self.kept);
+                        self.places.target = self.places.target.until(self.kept);
                     }
                     state
                 }
@@ -398,13 +405,13 @@ impl HeadScanner {
                     return Err(HeadError::TooManyFields { limit: FIELD_LIMIT });
                 }
                 _ => {
-                    self.places.line.name = Span::of(self.kept, self.kept);
+                    self.places.name = Span::of(self.kept, self.kept);
                     State::Name
                 }
             },
             State::Name => match byte {
                 b':' => {
-                    self.places.line.name = self.places.line.name.until(self.kept);
+                    self.places.name = self.places.name.until(self.kept);
                     State::Value
                 }
                 _ if is_token_byte(byte) => State::Name,
@@ -412,8 +419,7 @@ impl HeadScanner {
             },
             State::Value => match byte {
                 b'\r' => {
-                    self.places.line.value = self.places.line.name.next(1, self.kept);
-                    self.places.end_line();
+                    self.places.end_line(self.kept);
                     State::ValueCr
                 }
                 _ if is_value_byte(byte) => State::Value,

@@ -50,9 +50,7 @@ pub struct Reply {
     status: Status,
     /// The fields, each a whole line already.
     lines: Vec<u8>,
-    /// The length of the first of them.
-    first: usize,
-    /// Upgrade is a member of Connection.
+    /// Upgrade is sent, and is a member of Connection.
     upgrade: bool,
     persistence: Persistence,
     content_type: Cow<'static, str>,
@@ -78,7 +76,6 @@ impl Reply {
         Self {
             status,
             lines: Vec::new(),
-            first: 0,
             upgrade: false,
             persistence: Persistence::Keep,
             content_type: Cow::Borrowed(TEXT),
@@ -107,7 +104,7 @@ impl Reply {
 
     /// 426 for a request that does not ask for WebSocket where nothing else is served.
     pub fn upgrade_required() -> Self {
-        let mut reply = Self::closing(Status::UpgradeRequired).field("Upgrade", "websocket");
+        let mut reply = Self::closing(Status::UpgradeRequired);
         reply.upgrade = true;
         reply
     }
@@ -145,7 +142,7 @@ impl Reply {
     /// 101: the connection goes on with WebSocket (RFC 6455 section 4.2.2). `accept` answers the
     /// key; without `protocol` no subprotocol is chosen.
     pub fn switching(accept: &str, protocol: Option<&str>) -> Self {
-        let mut reply = Self::new(Status::SwitchingProtocols).field("Upgrade", "websocket");
+        let mut reply = Self::new(Status::SwitchingProtocols);
         reply.upgrade = true;
         let reply = reply.field("Sec-WebSocket-Accept", accept);
         match protocol {
@@ -179,9 +176,6 @@ impl Reply {
                 self.lines.reserve_exact(FIRST_ALLOCATION);
             }
             put(&mut self.lines, name, value.as_ref());
-            if self.first == 0 {
-                self.first = self.lines.len();
-            }
         }
     }
 
@@ -266,17 +260,17 @@ impl Reply {
             (true, Persistence::Close) => Some("Upgrade, close"),
         };
         // Upgrade comes first where it is sent, and Connection stands behind it; else it comes last.
-        let place = if self.upgrade {
-            self.first
+        if self.upgrade {
+            put(out, "Upgrade", b"websocket");
         } else {
-            self.lines.len()
-        };
-        let (before, behind) = self.lines.split_at_checked(place).unwrap_or((&self.lines, &[]));
-        out.extend_from_slice(before);
+            out.extend_from_slice(&self.lines);
+        }
         if let Some(connection) = connection {
             put(out, "Connection", connection.as_bytes());
         }
-        out.extend_from_slice(behind);
+        if self.upgrade {
+            out.extend_from_slice(&self.lines);
+        }
         let length = match &self.body {
             Body::Own(body) => body.len() as u64,
             Body::Shared(body) => body.len() as u64,

@@ -115,7 +115,7 @@ impl RequestHead {
         places: Places,
         version: Version,
     ) -> Result<Self, HeadError> {
-        let method = Method::of(places.method.in_bytes(&bytes)).ok_or(HeadError::UnknownMethod)?;
+        let method = Method::of(places.method().in_bytes(&bytes)).ok_or(HeadError::UnknownMethod)?;
         let target = str::from_utf8(places.target.in_bytes(&bytes)).map_err(|_| HeadError::Unparsable)?;
         let target = Target::parse(target, method).map_err(HeadError::BadTarget)?;
         let fields = Fields::new(Secret::new(std::mem::take(&mut *bytes)), places.lines);

@@ -1,7 +1,7 @@
 //! The short way through a head that arrives in one piece, as nearly all do.
 
 use super::{FIELD_LIMIT, HeadScanner, Places, State};
-use crate::http::fields::{Line, Span};
+use crate::http::fields::Span;
 use crate::http::syntax::{is_query_byte, is_token_byte, value_run};
 
 impl HeadScanner {
@@ -39,10 +39,8 @@ fn places(bytes: &[u8], request_line: usize) -> Option<Places> {
     if method == 0 || at(rest) - 2 > request_line {
         return None;
     }
-    let method = Span::of(0, method);
     let mut places = Places {
-        target: method.next(1, method.end() + 1 + target),
-        method,
+        target: Span::of(method + 1, method + 1 + target),
         ..Places::default()
     };
     loop {
@@ -55,12 +53,8 @@ fn places(bytes: &[u8], request_line: usize) -> Option<Places> {
         if name == 0 || places.lines.len() >= FIELD_LIMIT {
             return None;
         }
-        let name = Span::of(start, start + name);
-        places.line = Line {
-            name,
-            value: name.next(1, at(value) + length),
-        };
-        places.end_line();
+        places.name = Span::of(start, start + name);
+        places.end_line(at(value) + length);
         rest = behind(value, length)?.strip_prefix(b"\r\n")?;
     }
 }
