@@ -111,6 +111,8 @@ impl Bench<'_> {
             }
             return Ok(least);
         }
+        // Those who are alone, too: what is taken off one is taken off all.
+        let crowded = lanes.iter().any(|lane| lane.around != Around::Nobody);
         let mut servers = Vec::new();
         for lane in lanes {
             let server = self.start(lane, self.watch(lane))?;
@@ -121,10 +123,7 @@ impl Bench<'_> {
             for ((lane, server, crowd), least) in servers.iter_mut().zip(&mut least) {
                 crowd.ready(server)?;
                 // Measured anew in each round, and taken off in it: the crowd is the same in both spans.
-                let standing = match lane.around {
-                    Around::Nobody => 0.0,
-                    Around::Open(_) | Around::Half(_) => meter::standing(server)?,
-                };
+                let standing = if crowded { meter::standing(server)? } else { 0.0 };
                 let client = self.client(lane, server);
                 let used = client.measure(work, times, round * (times + 1), standing)?;
                 *least = Cost {

@@ -15,7 +15,8 @@ use crate::crowd::Around;
 use crate::deeds::{DEEDS, Deed, LINGERING};
 use crate::figures::Figures;
 use crate::lane::{Bench, Lane};
-use crate::material::EPHEMERAL;
+use crate::load::{Client, answered};
+use crate::material::{Credential, EPHEMERAL};
 use crate::programs::Program;
 use crate::samples::Samples;
 use crate::server::{Descriptors, Server};
@@ -35,6 +36,11 @@ const CORRECTIONS: usize = 10;
 const RELOAD: usize = 14;
 /// How long the server may take to let go of everything in the end.
 const LAST: Duration = Duration::from_secs(30);
+/// Tokens that are shown before the clock starts: as many signatures as the programs remember, so that memory has
+/// its plateau from the start and a short soak is one, too.
+const REMEMBERED: usize = 65_536;
+/// Where the numbers of those tokens begin, so that none is shown once more.
+const BEFORE: usize = 1 << 40;
 /// Descriptors other than eventfds that may be left more than at the start: files that are read again.
 const LEFT: usize = 4;
 /// The programs, and how many eventfds each may keep for connections to come.
@@ -142,6 +148,7 @@ fn soak(
         shown: Mutex::default(),
     };
     println!("\nsoak of {program}, {minutes} minutes");
+    fill(bench, &server)?;
     let mut samples = Samples::new();
     let load = thread::scope(|scope| -> Outcome<f64> {
         for worker in 0..WORKERS {
@@ -202,6 +209,36 @@ fn soak(
     ];
     figures.row("soak", &format!("{program}, {minutes} minutes"), "", &values);
     Ok(good)
+}
+
+/// Fills the cache of signatures.
+fn fill(bench: &Bench<'_>, server: &Server) -> Outcome<()> {
+    let each = if bench.quick { REMEMBERED / 8 } else { REMEMBERED } / WORKERS;
+    let show = |worker: usize| -> Result<(), String> {
+        let client = Client {
+            server,
+            material: bench.material,
+            credential: EPHEMERAL,
+            tls: false,
+        };
+        for number in 0..each {
+            let number = BEFORE + worker * each + number;
+            let request = bench.material.request(Credential::Fresh("ES256"), number);
+            let shown =
+                request.and_then(|request| answered(&mut *client.open()?, &request, b"HTTP/1.1 101 "));
+            shown.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| scope.spawn(move || show(worker)))
+            .collect();
+        for worker in workers {
+            worker.join().map_err(|_| "a worker has panicked")??;
+        }
+        Ok(())
+    })
 }
 
 /// Keeps the pace, samples and reloads. Returns how much of a processor the server has used.
