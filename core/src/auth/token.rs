@@ -20,7 +20,7 @@ type Heard = Option<Result<Answer, Fault>>;
 
 impl Module {
     /// Judges `text`; `heard` is the answer to what the module has asked before.
-    pub(super) fn judge_token(&self, text: &Secret<String>, heard: Heard, means: Means<'_>) -> Judged {
+    pub(super) fn judge_token(&self, text: &Arc<Secret<String>>, heard: Heard, means: Means<'_>) -> Judged {
         match self {
             Self::Jwt(module) => module.judge(text.expose(), heard.is_some(), means),
             Self::Introspection(module) => introspect(module, text, heard, means),
@@ -107,7 +107,7 @@ impl JwtModule {
     }
 
     /// Reads a token that is this module's business.
-    fn read(&self, text: &str) -> Result<Token, Outcome> {
+    fn read<'t>(&self, text: &'t str) -> Result<Token<'t>, Outcome> {
         if !jwt::looks_like_jwt(text) {
             return Err(Outcome::Ignored(Some(Reason::MalformedCredential)));
         }
@@ -119,7 +119,12 @@ impl JwtModule {
     }
 }
 
-fn introspect(module: &Arc<Introspection>, text: &Secret<String>, heard: Heard, means: Means<'_>) -> Judged {
+fn introspect(
+    module: &Arc<Introspection>,
+    text: &Arc<Secret<String>>,
+    heard: Heard,
+    means: Means<'_>,
+) -> Judged {
     let token = text.expose();
     if module.ignores(token) {
         return Judged::Said(Outcome::Ignored(None));
@@ -127,7 +132,7 @@ fn introspect(module: &Arc<Introspection>, text: &Secret<String>, heard: Heard, 
     if token.len() > MAX_OPAQUE_BYTES {
         return Judged::Said(Outcome::Failure(Reason::MalformedCredential));
     }
-    let question = || Question::Token(Arc::clone(module), text.clone());
+    let question = || Question::Token(Arc::clone(module), Arc::clone(text));
     let answer = match heard {
         Some(Ok(Answer::Token(answer))) => answer,
         Some(Ok(Answer::Keys | Answer::Password(_)) | Err(_)) => return Judged::Said(Outcome::Unavailable),

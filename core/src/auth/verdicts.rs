@@ -258,8 +258,9 @@ mod tests {
     #[test]
     fn m31_what_was_read_is_bounded_in_bytes_and_ends() {
         let verdicts = Verdicts::default();
-        let said = Token::parse(&sign_hs256(&json!({"iss": "x".repeat(5000)}), b"secret")).unwrap();
-        let said = said.statement();
+        let text = sign_hs256(&json!({"iss": "x".repeat(5000)}), b"secret");
+        let token = Token::parse(&text).unwrap();
+        let said = token.statement();
         let most = MAX_READ_BYTES / (ENTRY_BYTES + said.weight());
         let until = |number: u32| Deadline::after(Duration::from_secs(100 + u64::from(number)), seconds(0));
         for number in 0..=most as u32 {

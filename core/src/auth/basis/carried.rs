@@ -163,7 +163,9 @@ fn credential(credential: &Credential) -> Value {
 
 fn credential_of(value: &Value) -> Option<Credential> {
     match value.get("token") {
-        Some(token) => Some(Credential::Token(Secret::new(token.as_str()?.to_owned()))),
+        Some(token) => Some(Credential::Token(Arc::new(Secret::new(
+            token.as_str()?.to_owned(),
+        )))),
         None => Some(Credential::Basic {
             user: string(value, "user")?.to_owned(),
             password: Secret::new(bytes(value.get("password")?)?),
@@ -307,7 +309,7 @@ mod tests {
             answers,
             judged: UnixTime::from_secs(7),
         };
-        let token = Credential::Token(Secret::new("t".into()));
+        let token = Credential::Token(Arc::new(Secret::new("t".into())));
         let basic = Credential::Basic {
             user: "u".into(),
             password: Secret::new(vec![0xff]),
