@@ -111,11 +111,33 @@ impl Entropy {
 
     /// Returns the `N` bytes (at most 32) that belong to `message`: the same message, the same bytes.
     pub fn tagged<const N: usize>(&self, label: Label, message: &[u8]) -> [u8; N] {
-        const { assert!(N <= 32, "one HMAC-SHA-256 tag has 32 bytes") };
+        let mut tagging = self.tagging(label);
+        tagging.update(message);
+        tagging.tag()
+    }
+
+    /// Begins to tag a message that comes in parts. Where one ends and the next begins makes no
+    /// difference.
+    pub(crate) fn tagging(&self, label: Label) -> Tagging {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(label.bytes());
-        context.update(message);
-        let tag = context.sign();
+        Tagging(context)
+    }
+}
+
+/// A message under way to its tag.
+pub(crate) struct Tagging(hmac::Context);
+
+impl Tagging {
+    /// Adds the next part of the message.
+    pub(crate) fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// Returns the `N` bytes (at most 32) that belong to the message.
+    pub(crate) fn tag<const N: usize>(self) -> [u8; N] {
+        const { assert!(N <= 32, "one HMAC-SHA-256 tag has 32 bytes") };
+        let tag = self.0.sign();
         let mut out = [0; N];
         out.copy_from_slice(&tag.as_ref()[..N]);
         out

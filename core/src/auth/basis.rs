@@ -44,7 +44,7 @@ pub(crate) struct Factor {
     realm: Weak<Realm>,
     name: Arc<str>,
     /// What it granted when it was passed.
-    grant: Grant,
+    grant: Arc<Grant>,
     token_ids: Vec<String>,
     evidence: Evidence,
 }
@@ -119,8 +119,8 @@ impl Trail {
     }
 
     /// Adds what the issuer with the identity `id` has answered.
-    pub(super) fn add_answer(&mut self, id: [u8; 32], claims: Map<String, Value>) {
-        let answer = Introspected::Active(Arc::new(claims));
+    pub(super) fn add_answer(&mut self, id: [u8; 32], claims: Arc<Map<String, Value>>) {
+        let answer = Introspected::Active(claims);
         self.answers.push((id, Answered::Token(answer)));
     }
 
@@ -135,7 +135,13 @@ impl Trail {
     }
 
     /// Returns what `grant` rests on.
-    pub(super) fn basis(self, realm: &Arc<Realm>, grant: Grant, credential: &Credential, now: Now) -> Basis {
+    pub(super) fn basis(
+        self,
+        realm: &Arc<Realm>,
+        grant: Arc<Grant>,
+        credential: &Credential,
+        now: Now,
+    ) -> Basis {
         let shape = match credential {
             Credential::Basic { .. } => Shape::Basic,
             Credential::Digest(_) => Shape::Digest,
@@ -159,7 +165,7 @@ impl Trail {
 
 impl Basis {
     /// What lets a client in without a credential.
-    pub(crate) fn anonymous(realm: &Arc<Realm>, grant: Grant) -> Self {
+    pub(crate) fn anonymous(realm: &Arc<Realm>, grant: Arc<Grant>) -> Self {
         Self(vec![Arc::new(Factor {
             realm: Arc::downgrade(realm),
             name: Arc::clone(&realm.name),
@@ -215,15 +221,15 @@ impl Basis {
     pub(crate) fn renew<'r>(
         &self,
         realms: impl IntoIterator<Item = &'r Arc<Realm>>,
-        grant: &Grant,
+        grant: &Arc<Grant>,
         now: Now,
-    ) -> Result<Grant, Reason> {
+    ) -> Result<Arc<Grant>, Reason> {
         let mut wanted = Vec::new();
         for realm in realms {
             let factor = self.0.iter().find(|factor| factor.name == realm.name);
             wanted.push((realm, factor.ok_or(Reason::NoCredential)?));
         }
-        let mut renewed: Option<Grant> = None;
+        let mut renewed: Option<Arc<Grant>> = None;
         for (realm, factor) in wanted {
             let next = factor.renew(realm, now)?;
             if next.subject() != grant.subject() {
@@ -231,24 +237,24 @@ impl Basis {
             }
             renewed = Some(match renewed {
                 None => next,
-                Some(before) => before.join(next),
+                Some(before) => Arc::new(Arc::unwrap_or_clone(before).join(&next)),
             });
         }
-        Ok(renewed.unwrap_or_else(|| grant.clone()))
+        Ok(renewed.unwrap_or_else(|| Arc::clone(grant)))
     }
 }
 
 impl Factor {
     /// Returns what the same credential is granted by `realm`.
-    fn renew(&self, realm: &Arc<Realm>, now: Now) -> Result<Grant, Reason> {
+    fn renew(&self, realm: &Arc<Realm>, now: Now) -> Result<Arc<Grant>, Reason> {
         if Weak::ptr_eq(&self.realm, &Arc::downgrade(realm)) {
-            return Ok(self.grant.clone());
+            return Ok(Arc::clone(&self.grant));
         }
         let mut grant = self.judge(realm, now)?;
         if let Some(before) = self.grant.expires {
             grant.ends_by(before);
         }
-        Ok(grant)
+        Ok(Arc::new(grant))
     }
 
     /// Asks the modules of `realm` about the same credential once more.

@@ -56,7 +56,7 @@ pub struct Grant {
     /// The scopes of the token.
     pub scopes: BTreeSet<String>,
     /// The claims of the token.
-    pub claims: Map<String, Value>,
+    pub claims: Arc<Map<String, Value>>,
     /// When the credential ends, leeway included.
     pub expires: Option<Deadline>,
 }
@@ -65,9 +65,9 @@ impl Grant {
     /// Adds what a further factor grants: roles and scopes of both, the nearer end, and who it is by
     /// the first.
     #[must_use]
-    pub fn join(mut self, next: Self) -> Self {
-        self.roles.extend(next.roles);
-        self.scopes.extend(next.scopes);
+    pub fn join(mut self, next: &Self) -> Self {
+        self.roles.extend(next.roles.iter().cloned());
+        self.scopes.extend(next.scopes.iter().cloned());
         if let Some(end) = next.expires {
             self.ends_by(end);
         }
@@ -119,7 +119,7 @@ mod tests {
             (Some(1), Some(2), Some(1)),
             (Some(2), Some(1), Some(1)),
         ] {
-            let joined = grant("a", one).join(grant("b", two));
+            let joined = grant("a", one).join(&grant("b", two));
             assert_eq!(joined.roles, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
             assert_eq!(joined.scopes.len(), 2);
             assert_eq!(joined.expires.map(|end| end.unix.as_secs()), least);

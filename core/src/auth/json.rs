@@ -41,6 +41,32 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotAnObject> {
     }
 }
 
+/// What a node of the tree that holds the members of an object takes, in bytes, at most.
+const NODE: usize = 720;
+/// How few members a node may hold, other than the only one.
+const NODE_MEMBERS: usize = 5;
+
+/// Returns about how much memory `members` take, in bytes: rather too much than too little.
+pub(super) fn weight_of(members: &Map<String, Value>) -> usize {
+    let nodes = members.len().div_ceil(NODE_MEMBERS) * NODE;
+    let each = members
+        .iter()
+        .map(|(name, value)| name.capacity() + weight_of_value(value));
+    nodes + each.sum::<usize>()
+}
+
+/// Returns what `value` takes elsewhere, in bytes. It is nested no deeper than [`MAX_DEPTH`].
+fn weight_of_value(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.capacity(),
+        Value::Array(list) => {
+            list.capacity() * size_of::<Value>() + list.iter().map(weight_of_value).sum::<usize>()
+        }
+        Value::Object(members) => weight_of(members),
+    }
+}
+
 /// Reads one value at `depth` levels below the top.
 #[derive(Clone, Copy)]
 struct Strict {
@@ -150,6 +176,17 @@ mod tests {
         assert!(object(nested(MAX_DEPTH - 1).as_bytes()).is_ok());
         assert!(object(nested(MAX_DEPTH).as_bytes()).is_err());
         assert!(object(nested(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn m31_what_is_read_weighs_at_least_its_text() {
+        let weight = |text: &str| weight_of(&object(text.as_bytes()).unwrap());
+        assert_eq!(weight("{}"), 0);
+        let text = format!(r#"{{"a":"{}"}}"#, "x".repeat(5000));
+        assert!((5001..6000).contains(&weight(&text)));
+        // A list takes more than its text, a nest of objects still more.
+        assert!(weight(&format!(r#"{{"a":[1{}]}}"#, ",1".repeat(999))) > 1000 * size_of::<Value>());
+        assert!(weight(r#"{"a":{"b":{"c":{}}}}"#) >= 3 * NODE);
     }
 
     #[test]

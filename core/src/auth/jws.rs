@@ -17,10 +17,10 @@ use crate::secret::Secret;
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// A compact JWS, taken apart. Nothing in it is trusted before [`Compact::check`].
-pub struct Compact {
-    text: Secret<String>,
-    /// How much of `text` is signed: header, dot and payload.
-    signed: usize,
+pub struct Compact<'t> {
+    text: &'t str,
+    /// What is signed of it: header, dot and payload.
+    signed: &'t str,
     header: Header,
     payload: Secret<Vec<u8>>,
     signature: Vec<u8>,
@@ -77,12 +77,12 @@ pub enum Forged {
     BadSignature,
 }
 
-impl Compact {
+impl<'t> Compact<'t> {
     /// Takes `text` apart.
     ///
     /// # Errors
     /// [`JwsError`] for anything but three strict base64url parts with a well-formed header.
-    pub fn parse(text: &str) -> Result<Self, JwsError> {
+    pub fn parse(text: &'t str) -> Result<Self, JwsError> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(JwsError::TooLong);
         }
@@ -96,8 +96,8 @@ impl Compact {
             header: Header::parse(&header)?,
             payload: Secret::new(decode(payload)?),
             signature: decode(signature)?,
-            signed: signed.len(),
-            text: Secret::new(text.to_owned()),
+            signed,
+            text,
         })
     }
 
@@ -111,9 +111,7 @@ impl Compact {
             return Err(Forged::Critical);
         }
         let algorithm = Algorithm::from_name(&self.header.algorithm).map_err(|_| Forged::WrongAlgorithm)?;
-        let message = self.text.expose().as_bytes().get(..self.signed);
-        let message = message.ok_or(Forged::BadSignature)?;
-        match keys.verifies(self.kid(), algorithm, message, &self.signature) {
+        match keys.verifies(self.kid(), algorithm, self.signed.as_bytes(), &self.signature) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Forged::BadSignature),
             Err(NoKey::UnknownKid) => Err(Forged::UnknownKid),
@@ -141,27 +139,28 @@ impl Compact {
     }
 }
 
-impl fmt::Debug for Compact {
+impl fmt::Debug for Compact<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Compact({} bytes)", self.text.expose().len())
+        write!(f, "Compact({} bytes)", self.text.len())
     }
 }
 
 impl Header {
     fn parse(bytes: &[u8]) -> Result<Self, JwsError> {
-        let members = json::object(bytes).map_err(|_| JwsError::Header)?;
+        let mut members = json::object(bytes).map_err(|_| JwsError::Header)?;
         Ok(Self {
-            algorithm: text(&members, "alg")?.ok_or(JwsError::Header)?,
-            kid: text(&members, "kid")?,
-            token_type: text(&members, "typ")?,
+            algorithm: text(&mut members, "alg")?.ok_or(JwsError::Header)?,
+            kid: text(&mut members, "kid")?,
+            token_type: text(&mut members, "typ")?,
             critical: members.contains_key("crit"),
         })
     }
 }
 
-fn text(members: &Map<String, Value>, name: &str) -> Result<Option<String>, JwsError> {
-    match members.get(name) {
-        Some(Value::String(value)) => Ok(Some(value.clone())),
+/// Takes the string `name` out of `members`.
+fn text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, JwsError> {
+    match members.remove(name) {
+        Some(Value::String(value)) => Ok(Some(value)),
         Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
             Err(JwsError::Header)
         }

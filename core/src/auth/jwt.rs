@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -24,9 +25,42 @@ pub const LATEST_SECONDS: u64 = 253_402_300_799;
 const USUAL_TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
 
 /// A token that is well-formed. Nothing in it is trusted before [`verify`].
-pub struct Token {
-    jws: Compact,
-    claims: Map<String, Value>,
+pub struct Token<'t> {
+    jws: Compact<'t>,
+    statement: Arc<Statement>,
+}
+
+/// What a token says: all that counts of one whose signature was verified.
+pub(crate) struct Statement {
+    /// The header's `typ`.
+    token_type: Option<String>,
+    claims: Arc<Map<String, Value>>,
+}
+
+impl Statement {
+    /// Returns about how much memory it takes, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        json::weight_of(&self.claims)
+    }
+
+    /// Returns the claim `iss` if it is a string.
+    fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    /// Says whether another issuer than `rules` expect has said it.
+    pub(crate) fn is_of_another_issuer(&self, rules: &Rules) -> bool {
+        match (self.issuer(), &rules.issuer) {
+            (Some(found), Some(expected)) => found != expected,
+            (None, _) | (_, None) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Statement({} claims)", self.claims.len())
+    }
 }
 
 /// Why text is not a JSON Web Token. Carries nothing of the text.
@@ -66,8 +100,9 @@ pub fn looks_like_jwt(text: &str) -> bool {
     let mut parts = text.split('.');
     let (header, payload, signature) = (parts.next(), parts.next(), parts.next());
     let base64url = |part: &str| {
-        part.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        // Without an early end many bytes are looked at at once.
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_');
+        part.bytes().fold(true, |good, byte| good & fits(byte))
     };
     parts.next().is_none()
         && header.is_some_and(|part| !part.is_empty() && base64url(part))
@@ -75,17 +110,21 @@ pub fn looks_like_jwt(text: &str) -> bool {
         && signature.is_some_and(base64url)
 }
 
-impl Token {
+impl<'t> Token<'t> {
     /// Takes `text` apart.
     ///
     /// # Errors
     /// [`JwtError`] unless it is three strict base64url parts of at most
     /// [`super::jws::MAX_TOKEN_BYTES`] together, whose header and payload are JSON objects without
     /// duplicate members.
-    pub fn parse(text: &str) -> Result<Self, JwtError> {
+    pub fn parse(text: &'t str) -> Result<Self, JwtError> {
         let jws = Compact::parse(text).map_err(JwtError::Jws)?;
         let claims = json::object(jws.payload()).map_err(|_| JwtError::Claims)?;
-        Ok(Self { jws, claims })
+        let statement = Arc::new(Statement {
+            token_type: jws.token_type().map(str::to_owned),
+            claims: Arc::new(claims),
+        });
+        Ok(Self { jws, statement })
     }
 
     /// Returns the header's `kid`, unverified.
@@ -98,21 +137,23 @@ impl Token {
     /// and for nothing else.
     #[must_use]
     pub fn unverified_issuer(&self) -> Option<&str> {
-        self.claims.get("iss").and_then(Value::as_str)
+        self.statement.issuer()
+    }
+
+    /// Returns what it says, unverified.
+    pub(crate) const fn statement(&self) -> &Arc<Statement> {
+        &self.statement
     }
 
     /// Says whether the token names another issuer than `rules` expect: then it is for another login
     /// module to judge, and this one ignores it.
     #[must_use]
     pub fn is_of_another_issuer(&self, rules: &Rules) -> bool {
-        match (self.unverified_issuer(), &rules.issuer) {
-            (Some(found), Some(expected)) => found != expected,
-            (None, _) | (_, None) => false,
-        }
+        self.statement.is_of_another_issuer(rules)
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token({:?})", self.jws)
     }
@@ -183,7 +224,7 @@ pub struct Verified {
     /// The claim `jti`, by which a single token can be revoked.
     pub jti: Option<String>,
     /// All claims.
-    pub claims: Map<String, Value>,
+    pub claims: Arc<Map<String, Value>>,
 }
 
 impl fmt::Debug for Verified {
@@ -257,7 +298,7 @@ impl Refusal {
 ///
 /// # Errors
 /// [`Refusal::Forged`].
-pub(crate) fn check_signature(token: &Token, keys: &KeySet) -> Result<(), Refusal> {
+pub(crate) fn check_signature(token: &Token<'_>, keys: &KeySet) -> Result<(), Refusal> {
     token.jws.check(keys).map_err(Refusal::Forged)
 }
 
@@ -265,9 +306,9 @@ pub(crate) fn check_signature(token: &Token, keys: &KeySet) -> Result<(), Refusa
 ///
 /// # Errors
 /// The first [`Refusal`] in this order: signature, type, binding, issuer, audience, times, claims.
-pub fn verify(token: &Token, keys: &KeySet, rules: &Rules, now: UnixTime) -> Result<Verified, Refusal> {
+pub fn verify(token: &Token<'_>, keys: &KeySet, rules: &Rules, now: UnixTime) -> Result<Verified, Refusal> {
     check_signature(token, keys)?;
-    judge(token, rules, now)
+    judge(&token.statement, rules, now)
 }
 
 /// Judges the claims of a token whose signature was verified before, with the same keys: what a
@@ -275,9 +316,9 @@ pub fn verify(token: &Token, keys: &KeySet, rules: &Rules, now: UnixTime) -> Res
 ///
 /// # Errors
 /// As [`verify`], but for the signature.
-pub fn judge(token: &Token, rules: &Rules, now: UnixTime) -> Result<Verified, Refusal> {
-    check_type(token.jws.token_type(), rules.token_type.as_deref())?;
-    judge_claims(&token.claims, rules, now)
+pub(crate) fn judge(statement: &Statement, rules: &Rules, now: UnixTime) -> Result<Verified, Refusal> {
+    check_type(statement.token_type.as_deref(), rules.token_type.as_deref())?;
+    judge_claims(&statement.claims, rules, now)
 }
 
 /// Judges claims whose issuer has vouched for them, in a token or in an answer about one.
@@ -285,7 +326,7 @@ pub fn judge(token: &Token, rules: &Rules, now: UnixTime) -> Result<Verified, Re
 /// # Errors
 /// As [`verify`], but for signature and type.
 pub(crate) fn judge_claims(
-    claims: &Map<String, Value>,
+    claims: &Arc<Map<String, Value>>,
     rules: &Rules,
     now: UnixTime,
 ) -> Result<Verified, Refusal> {
@@ -330,7 +371,7 @@ pub(crate) fn judge_claims(
         roles,
         scopes,
         jti,
-        claims: claims.clone(),
+        claims: Arc::clone(claims),
     })
 }
 

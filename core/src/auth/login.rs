@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::Map;
-
 use super::basis::{Basis, Trail};
 use super::chain::{Chain, ChainVerdict, Outcome};
 use super::ephemeral;
@@ -91,7 +89,7 @@ pub(crate) enum Progress {
     /// Have this answered, then [`Login::answered`].
     Ask(Question),
     /// The credential is good.
-    Granted(Box<Grant>),
+    Granted(Arc<Grant>),
     /// It is not.
     Refused(Refused),
     /// Nobody can tell.
@@ -283,7 +281,7 @@ impl Login {
         match self.chain.verdict() {
             // Last of all, so that a login that fails uses no nonce up, and two modules use it once.
             ChainVerdict::Pass => match self.spend(means) {
-                Ok(()) => Progress::Granted(Box::new(self.commit(means.now))),
+                Ok(()) => Progress::Granted(self.commit(means.now)),
                 Err(reason) => Progress::Refused(Refused {
                     reason,
                     claims_alone: false,
@@ -310,10 +308,11 @@ impl Login {
     }
 
     /// Commits every successful module: only now do principal and roles appear.
-    fn commit(&mut self, now: Now) -> Grant {
+    fn commit(&mut self, now: Now) -> Arc<Grant> {
         let passed = std::mem::take(&mut self.passed);
         let (grant, trail) = commit(&self.realm, passed, now);
-        self.basis = trail.basis(&self.realm, grant.clone(), &self.credential, now);
+        let grant = Arc::new(grant);
+        self.basis = trail.basis(&self.realm, Arc::clone(&grant), &self.credential, now);
         grant
     }
 }
@@ -329,7 +328,6 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
     let mut trail = Trail::new();
     let mut grant = Grant {
         roles: BTreeSet::from([EVERYONE.to_owned()]),
-        claims: Map::new(),
         ..Grant::default()
     };
     for Passed { module, by } in passed {
@@ -345,7 +343,7 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
                 let verified = *verified;
                 trail.add_signed();
                 if let Some((_, Module::Introspection(introspection))) = realm.modules.get(module) {
-                    trail.add_answer(*introspection.authority(), verified.claims.clone());
+                    trail.add_answer(*introspection.authority(), Arc::clone(&verified.claims));
                 }
                 trail.token_ids.extend(verified.jti);
                 grant.roles.extend(verified.roles);

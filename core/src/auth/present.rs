@@ -1,6 +1,7 @@
 //! Which credential counts: the carriers of R3 and the subprotocol forms of R9.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -34,8 +35,8 @@ pub(crate) enum Credential {
     Basic { user: String, password: Secret<Vec<u8>> },
     /// The parameters of RFC 7616, well-formed and for this very request.
     Digest(Box<DigestCredentials>),
-    /// A bearer token of RFC 6750, or one of a custom scheme.
-    Token(Secret<String>),
+    /// A bearer token of RFC 6750, or one of a custom scheme. Shared, since what it opens goes on holding it.
+    Token(Arc<Secret<String>>),
     /// What this gateway has issued itself.
     Pass(Pass),
 }
@@ -294,7 +295,7 @@ fn token(value: &[u8]) -> Result<Credential, Conflict> {
     if !is_b64token(text) {
         return Err(Conflict::malformed(true));
     }
-    Ok(Credential::Token(Secret::new(text.to_owned())))
+    Ok(Credential::Token(Arc::new(Secret::new(text.to_owned()))))
 }
 
 /// An enabled scheme, and the credential behind it, if it can be read.
@@ -318,7 +319,10 @@ fn credential(head: &RequestHead, scheme: &Scheme, value: &[u8]) -> Result<Crede
     let parsed = Authorization::parse(value).map_err(|_| malformed)?;
     match (scheme, parsed.rest) {
         (Scheme::Basic, Rest::Token68(text)) => basic(text),
-        (Scheme::Bearer | Scheme::Custom(_), Rest::Token68(text)) => token(text.as_bytes()),
+        // The characters of a token68 are those of a bearer token (RFC 6750 section 2.1).
+        (Scheme::Bearer | Scheme::Custom(_), Rest::Token68(text)) => {
+            Ok(Credential::Token(Arc::new(Secret::new(text.to_owned()))))
+        }
         (Scheme::Digest, Rest::Params(params)) => {
             let read = DigestCredentials::parse(&params, head.method().as_str(), head.target().as_str());
             Ok(Credential::Digest(Box::new(read.map_err(|_| malformed)?)))

@@ -23,7 +23,7 @@ pub(crate) enum Question {
     /// Which keys does the issuer publish by now?
     Keys(Arc<RemoteKeys>),
     /// Is this token active?
-    Token(Arc<Introspection>, Secret<String>),
+    Token(Arc<Introspection>, Arc<Secret<String>>),
     /// Is this the password of this user?
     Password(Arc<Directory>, String, Secret<Vec<u8>>),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::chain::Outcome;
 use super::introspection::{Introspection, MAX_OPAQUE_BYTES};
-use super::jwt::{self, Token, Verified};
+use super::jwt::{self, Statement, Token, Verified};
 use super::login::{Judged, Means};
 use super::question::{Answer, Question, token_key};
 use super::realm::{JwtModule, Keys, Module};
@@ -20,7 +20,7 @@ type Heard = Option<Result<Answer, Fault>>;
 
 impl Module {
     /// Judges `text`; `heard` is the answer to what the module has asked before.
-    pub(super) fn judge_token(&self, text: &Secret<String>, heard: Heard, means: Means<'_>) -> Judged {
+    pub(super) fn judge_token(&self, text: &Arc<Secret<String>>, heard: Heard, means: Means<'_>) -> Judged {
         match self {
             Self::Jwt(module) => module.judge(text.expose(), heard.is_some(), means),
             Self::Introspection(module) => introspect(module, text, heard, means),
@@ -31,6 +31,18 @@ impl Module {
 
 impl JwtModule {
     fn judge(&self, text: &str, asked: bool, means: Means<'_>) -> Judged {
+        let keys = self.keys.current();
+        let key = keys.as_ref().map(|keys| {
+            Key::new(
+                means.entropy,
+                Kind::Signature,
+                keys.fingerprint(),
+                &[text.as_bytes()],
+            )
+        });
+        if let Some(said) = key.and_then(|key| means.verdicts.statement(key, means.now)) {
+            return self.judge_statement(&said, means.now);
+        }
         let token = match self.read(text) {
             Ok(token) => token,
             Err(outcome) => return Judged::Said(outcome),
@@ -39,17 +51,10 @@ impl JwtModule {
             Keys::Remote(remote) if !asked => Some(Judged::Ask(Question::Keys(Arc::clone(remote)))),
             Keys::Remote(_) | Keys::Fixed(_) => None,
         };
-        let Some(keys) = self.keys.current() else {
+        let (Some(keys), Some(key)) = (keys, key) else {
             return fresh_keys().unwrap_or(Judged::Said(Outcome::Unavailable));
         };
-        let remembered = keys.is_worth_remembering().then(|| {
-            Key::new(
-                means.entropy,
-                Kind::Signature,
-                keys.fingerprint(),
-                &[text.as_bytes()],
-            )
-        });
+        let remembered = keys.is_worth_remembering().then_some(key);
         let known = remembered.and_then(|key| means.verdicts.get(key, means.now));
         if !matches!(known, Some(Verdict::Right)) {
             match jwt::check_signature(&token, &keys) {
@@ -60,22 +65,34 @@ impl JwtModule {
                 }
             }
         }
-        match jwt::judge(&token, &self.rules, means.now.unix) {
-            Ok(verified) => {
-                if known.is_none()
-                    && let Some(key) = remembered
-                {
-                    let long = Deadline::after(SIGNATURE_TTL, means.now);
-                    let until = verified
-                        .expires
-                        .map(|expires| Deadline::at_unix(expires, means.now))
-                        .filter(|until| until.unix < long.unix);
-                    means
-                        .verdicts
-                        .keep(key, Verdict::Right, 0, until.unwrap_or(long), means.now);
-                }
-                Judged::Good(Box::new(verified))
+        let judged = self.judge_statement(token.statement(), means.now);
+        if let Judged::Good(verified) = &judged {
+            let long = Deadline::after(SIGNATURE_TTL, means.now);
+            let until = verified
+                .expires
+                .map(|expires| Deadline::at_unix(expires, means.now))
+                .filter(|until| until.unix < long.unix)
+                .unwrap_or(long);
+            if known.is_none()
+                && let Some(key) = remembered
+            {
+                means.verdicts.keep(key, Verdict::Right, 0, until, means.now);
             }
+            means
+                .verdicts
+                .keep_statement(key, token.statement(), until, means.now);
+        }
+        judged
+    }
+
+    /// Judges what a token says whose signature is by one of this module's keys.
+    fn judge_statement(&self, said: &Statement, now: Now) -> Judged {
+        // It may have been read for another module that has the same keys.
+        if said.is_of_another_issuer(&self.rules) {
+            return Judged::Said(Outcome::Ignored(Some(Reason::WrongIssuer)));
+        }
+        match jwt::judge(said, &self.rules, now.unix) {
+            Ok(verified) => Judged::Good(Box::new(verified)),
             Err(refusal) => Judged::Said(Outcome::Failure(refusal.reason())),
         }
     }
@@ -85,12 +102,12 @@ impl JwtModule {
         let token = self.read(text)?;
         let keys = self.keys.current().ok_or(Outcome::Unavailable)?;
         jwt::check_signature(&token, &keys)
-            .and_then(|()| jwt::judge(&token, &self.rules, now.unix))
+            .and_then(|()| jwt::judge(token.statement(), &self.rules, now.unix))
             .map_err(|refusal| Outcome::Failure(refusal.reason()))
     }
 
     /// Reads a token that is this module's business.
-    fn read(&self, text: &str) -> Result<Token, Outcome> {
+    fn read<'t>(&self, text: &'t str) -> Result<Token<'t>, Outcome> {
         if !jwt::looks_like_jwt(text) {
             return Err(Outcome::Ignored(Some(Reason::MalformedCredential)));
         }
@@ -102,7 +119,12 @@ impl JwtModule {
     }
 }
 
-fn introspect(module: &Arc<Introspection>, text: &Secret<String>, heard: Heard, means: Means<'_>) -> Judged {
+fn introspect(
+    module: &Arc<Introspection>,
+    text: &Arc<Secret<String>>,
+    heard: Heard,
+    means: Means<'_>,
+) -> Judged {
     let token = text.expose();
     if module.ignores(token) {
         return Judged::Said(Outcome::Ignored(None));
@@ -110,7 +132,7 @@ fn introspect(module: &Arc<Introspection>, text: &Secret<String>, heard: Heard, 
     if token.len() > MAX_OPAQUE_BYTES {
         return Judged::Said(Outcome::Failure(Reason::MalformedCredential));
     }
-    let question = || Question::Token(Arc::clone(module), text.clone());
+    let question = || Question::Token(Arc::clone(module), Arc::clone(text));
     let answer = match heard {
         Some(Ok(Answer::Token(answer))) => answer,
         Some(Ok(Answer::Keys | Answer::Password(_)) | Err(_)) => return Judged::Said(Outcome::Unavailable),

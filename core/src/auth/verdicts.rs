@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::jwt::Statement;
 use crate::entropy::{Entropy, Label};
 use crate::time::{Deadline, Moment, Now};
 
@@ -20,6 +21,13 @@ pub(crate) const MAX_VERDICTS: usize = 64 * 1024;
 
 /// Most bytes of answers that are kept of each kind.
 pub(crate) const MAX_VERDICT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Most bytes of tokens that were good and are kept as they were read, so that nobody reads them again.
+/// Of those that do not fit any more, only the signature is remembered.
+pub(crate) const MAX_READ_BYTES: usize = 8 * 1024 * 1024;
+
+/// What an entry takes beyond what it says, in bytes: keys, places in two trees, and counters.
+const ENTRY_BYTES: usize = 256;
 
 /// Longest time that a checked signature is remembered; the token's own end may come before.
 pub(crate) const SIGNATURE_TTL: Duration = Duration::from_secs(3600);
@@ -41,16 +49,15 @@ impl fmt::Debug for Key {
 impl Key {
     /// The key of a finding about `credential` by the module, rules and keys that `found_by` names.
     pub(crate) fn new(entropy: &Entropy, kind: Kind, found_by: &[u8; 32], credential: &[&[u8]]) -> Self {
-        let mut message = vec![kind as u8];
-        message.extend_from_slice(found_by);
+        let mut tagging = entropy.tagging(Label::Verdict);
+        tagging.update(&[kind as u8]);
+        tagging.update(found_by);
         // Lengths keep ("a", "bc") and ("ab", "c") apart.
         for part in credential {
-            message.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            message.extend_from_slice(part);
+            tagging.update(&(part.len() as u64).to_be_bytes());
+            tagging.update(part);
         }
-        let key = Self(entropy.tagged(Label::Verdict, &message));
-        zeroize::Zeroize::zeroize(&mut message);
-        key
+        Self(tagging.tag())
     }
 }
 
@@ -82,21 +89,33 @@ pub(crate) enum Verdict {
 /// tokens pushes no good one out.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
-    good: Mutex<Table>,
-    bad: Mutex<Table>,
+    good: Mutex<Table<Verdict>>,
+    bad: Mutex<Table<Verdict>>,
+    /// What tokens say whose signature verified.
+    read: Mutex<Table<Arc<Statement>>>,
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    entries: BTreeMap<Key, Entry>,
+#[derive(Debug)]
+struct Table<T> {
+    entries: BTreeMap<Key, Entry<T>>,
     /// The keys of `entries`, the first to end first.
     ends: BTreeSet<(Moment, Key)>,
     bytes: usize,
 }
 
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            bytes: 0,
+        }
+    }
+}
+
 #[derive(Debug)]
-struct Entry {
-    verdict: Verdict,
+struct Entry<T> {
+    found: T,
     until: Deadline,
     bytes: usize,
 }
@@ -104,12 +123,26 @@ struct Entry {
 impl Verdicts {
     /// Returns what was found under `key`, unless it has ended.
     pub(crate) fn get(&self, key: Key, now: Now) -> Option<Verdict> {
-        let found = |table: &Mutex<Table>| {
-            let table = table.lock().unwrap_or_else(PoisonError::into_inner);
-            let entry = table.entries.get(&key)?;
-            (!entry.until.is_due(now)).then(|| entry.verdict.clone())
+        find(&self.good, key, now).or_else(|| find(&self.bad, key, now))
+    }
+
+    /// Returns what the token says that was read and found good under `key`, unless that has ended.
+    pub(crate) fn statement(&self, key: Key, now: Now) -> Option<Arc<Statement>> {
+        find(&self.read, key, now)
+    }
+
+    /// Keeps what a token says whose signature verified, until `until`.
+    pub(crate) fn keep_statement(&self, key: Key, said: &Arc<Statement>, until: Deadline, now: Now) {
+        if until.is_due(now) {
+            return;
+        }
+        let entry = Entry {
+            found: Arc::clone(said),
+            until,
+            bytes: ENTRY_BYTES + said.weight(),
         };
-        found(&self.good).or_else(|| found(&self.bad))
+        let mut table = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        table.keep(key, entry, MAX_VERDICTS, MAX_READ_BYTES);
     }
 
     /// Keeps `verdict`, which took `bytes` to tell, until `until`.
@@ -122,7 +155,7 @@ impl Verdicts {
             Verdict::Inactive => &self.bad,
         };
         let entry = Entry {
-            verdict,
+            found: verdict,
             until,
             bytes,
         };
@@ -136,13 +169,21 @@ impl Verdicts {
 
     /// Returns how many findings are kept, good and bad.
     pub(crate) fn len(&self) -> (usize, usize) {
-        let len = |table: &Mutex<Table>| table.lock().unwrap_or_else(PoisonError::into_inner).entries.len();
+        let len = |table: &Mutex<Table<Verdict>>| {
+            table.lock().unwrap_or_else(PoisonError::into_inner).entries.len()
+        };
         (len(&self.good), len(&self.bad))
     }
 }
 
-impl Table {
-    fn keep(&mut self, key: Key, entry: Entry, most: usize, most_bytes: usize) {
+fn find<T: Clone>(table: &Mutex<Table<T>>, key: Key, now: Now) -> Option<T> {
+    let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    let entry = table.entries.get(&key)?;
+    (!entry.until.is_due(now)).then(|| entry.found.clone())
+}
+
+impl<T> Table<T> {
+    fn keep(&mut self, key: Key, entry: Entry<T>, most: usize, most_bytes: usize) {
         self.forget(key);
         self.bytes += entry.bytes;
         self.ends.insert((entry.until.at, key));
@@ -165,7 +206,11 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
     use super::*;
+    use crate::auth::jwt::{Token, sign_hs256};
     use crate::entropy::Seed;
 
     fn entropy() -> Entropy {
@@ -208,6 +253,23 @@ mod tests {
         assert!(verdicts.get(key(1), jumped).is_none());
         verdicts.keep(key(2), Verdict::Right, 0, until, seconds(10));
         assert_eq!(verdicts.len(), (1, 0));
+    }
+
+    #[test]
+    fn m31_what_was_read_is_bounded_in_bytes_and_ends() {
+        let verdicts = Verdicts::default();
+        let text = sign_hs256(&json!({"iss": "x".repeat(5000)}), b"secret");
+        let token = Token::parse(&text).unwrap();
+        let said = token.statement();
+        let most = MAX_READ_BYTES / (ENTRY_BYTES + said.weight());
+        let until = |number: u32| Deadline::after(Duration::from_secs(100 + u64::from(number)), seconds(0));
+        for number in 0..=most as u32 {
+            verdicts.keep_statement(key(number), said, until(number), seconds(0));
+        }
+        let kept = |number, at| verdicts.statement(key(number), seconds(at)).is_some();
+        assert!(!kept(0, 0) && kept(1, 0) && kept(most as u32, 0));
+        assert!(kept(1, 100) && !kept(1, 101));
+        assert_eq!(verdicts.len(), (0, 0), "they push no signature out");
     }
 
     #[test]

@@ -108,8 +108,9 @@ impl Connection {
     ) {
         match (purpose, realm.anonymous_grant()) {
             (Purpose::Service(wished), Some(grant)) if wished.passed.is_none() => {
+                let grant = Arc::new(grant);
                 let proof = Proof {
-                    basis: Basis::anonymous(realm, grant.clone()),
+                    basis: Basis::anonymous(realm, Arc::clone(&grant)),
                     ..Proof::of(grant)
                 };
                 self.decide(now, asked, *wished, proof);
@@ -217,7 +218,7 @@ impl Connection {
                         let basis = checking.login.take_basis();
                         let proof = Proof {
                             basis,
-                            ..Proof::of(*grant)
+                            ..Proof::of(grant)
                         };
                         self.proven(now, checking.asked, checking.purpose, proof);
                     }

@@ -26,7 +26,7 @@ impl Connection {
         (service, point): (&Service, Option<&str>),
         proof: &Proof,
         now: Now,
-    ) -> Result<(Arc<Service>, Grant), Reason> {
+    ) -> Result<(Arc<Service>, Arc<Grant>), Reason> {
         let found = self.rules.service(self.peer.server, &service.name);
         let found = found.ok_or(Reason::NoRoute)?;
         // A point that is found elsewhere by now is still the same.

@@ -89,7 +89,7 @@ impl Connection {
     }
 
     /// Goes on under new rules, which leave the client `grant`.
-    pub(super) fn go_on_serving(&mut self, now: Now, rules: Arc<ServiceRules>, grant: Grant) {
+    pub(super) fn go_on_serving(&mut self, now: Now, rules: Arc<ServiceRules>, grant: Arc<Grant>) {
         let State::Serving(serving) = &mut self.state else {
             return;
         };
@@ -125,7 +125,7 @@ impl Connection {
         }
         // The session timeout is not moved: it counts from the opening, or from the login.
         socket.ends = Ends::default();
-        let grant = proof.grant.clone();
+        let grant = Arc::clone(&proof.grant);
         socket.proof = proof;
         self.go_on_serving(now, rules, grant);
     }

@@ -288,7 +288,7 @@ mod tests {
         }
 
         fn ask(&self, token: &str) -> Asked {
-            let question = Question::Token(Arc::clone(&self.module), Secret::new(token.to_owned()));
+            let question = Question::Token(Arc::clone(&self.module), Arc::new(Secret::new(token.to_owned())));
             let means = (&self.entropy, &self.verdicts);
             self.outside.ask(question, &Arc::default(), means, Now::default())
         }

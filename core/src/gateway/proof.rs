@@ -20,7 +20,7 @@ use crate::time::Now;
 /// A grant with what it depends on. [`Proof::join`] makes one of several.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proof {
-    pub(crate) grant: Grant,
+    pub(crate) grant: Arc<Grant>,
     pub(crate) basis: Basis,
     /// The sessions that end it: one for each factor that came by one, directly or by a ticket.
     pub(crate) sessions: Vec<Arc<Session>>,
@@ -28,9 +28,9 @@ pub(crate) struct Proof {
 
 impl Proof {
     /// A grant that nothing but itself can end.
-    pub(crate) fn of(grant: Grant) -> Self {
+    pub(crate) fn of(grant: impl Into<Arc<Grant>>) -> Self {
         Self {
-            grant,
+            grant: grant.into(),
             ..Self::default()
         }
     }
@@ -40,7 +40,7 @@ impl Proof {
     pub(crate) fn join(mut self, next: Self) -> Self {
         self.sessions.extend(next.sessions);
         Self {
-            grant: self.grant.join(next.grant),
+            grant: Arc::new(Arc::unwrap_or_clone(self.grant).join(&next.grant)),
             basis: self.basis.join(next.basis),
             sessions: self.sessions,
         }
@@ -50,7 +50,7 @@ impl Proof {
     /// passed by. Sessions stay: what began with one ends with it.
     pub(crate) fn renewed_by(&self, renewed: &Self) -> Self {
         Self {
-            grant: self.grant.clone(),
+            grant: Arc::clone(&self.grant),
             basis: self.basis.clone().replace(&renewed.basis),
             sessions: self.sessions.clone(),
         }

@@ -486,7 +486,7 @@ fn carried(proof: &Proof) -> Value {
 
 fn proof_of(value: &Value, now: Now) -> Option<Proof> {
     Some(Proof {
-        grant: Grant::from_carried(value.get("grant")?, now)?,
+        grant: Arc::new(Grant::from_carried(value.get("grant")?, now)?),
         basis: Basis::from_carried(value.get("basis")?, now)?,
         sessions: Vec::new(),
     })

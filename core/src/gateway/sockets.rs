@@ -41,7 +41,7 @@ impl Sockets {
         identity: Option<&Identity>,
         limit: Option<usize>,
     ) -> Option<OpenSocket> {
-        let limited = limit.zip(identity.and_then(key));
+        let limited = limit.and_then(|limit| Some((limit, key(identity?)?)));
         if let Some((limit, key)) = &limited {
             let mut table = self.per_identity.lock().unwrap_or_else(PoisonError::into_inner);
             let count = table.get(key).copied().unwrap_or(0);

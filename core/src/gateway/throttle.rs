@@ -179,6 +179,8 @@ mod tests {
 
     use std::net::Ipv4Addr;
 
+    use std::sync::Arc;
+
     use super::*;
     use crate::config::Network;
     use crate::entropy::Seed;
@@ -282,7 +284,7 @@ mod tests {
             of("10.0.0.1", &basic("a"), &rules),
             of("::ffff:10.0.0.1", &basic("a"), &rules)
         );
-        let token = |text: &str| Credential::Token(Secret::new(text.to_owned()));
+        let token = |text: &str| Credential::Token(Arc::new(Secret::new(text.to_owned())));
         assert_ne!(
             of("10.0.0.1", &token("a"), &rules),
             of("10.0.0.1", &token("b"), &rules)

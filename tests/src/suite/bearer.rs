@@ -302,6 +302,43 @@ pub fn m12_all_claims_may_be_needed(world: &World) {
     assert_eq!(ask(&stage, &token().claim("group", "C")).status, 101);
 }
 
+/// M31, R12: what a token says is read once and judged each time: by the rules of every module that has
+/// the key, and by the clock.
+pub fn m31_what_was_read_once_is_judged_each_time(world: &World) {
+    let mut setup = Setup::standard().tokens_only().patient().jwt("leeway", "0s");
+    let wishes = [
+        ("issuer", json!("https://other.example"), "wrong_issuer"),
+        ("audience", json!("other"), "wrong_audience"),
+        ("tokenType", json!("secevent+jwt"), "malformed_credential"),
+        ("claims", json!({"department": ["x"]}), "claims_mismatch"),
+    ];
+    for (name, value, _) in &wishes {
+        let mut module = json!({
+            "type": "jwt", "success": "required", "issuer": "https://idp.example", "audience": "ws",
+            "verification": {"secret": {"HS256": {"keyFile": "secret.key"}}},
+        });
+        module[*name] = value.clone();
+        let service = json!({"type": "echo", "accept": format!("/{name}"), "realm": name});
+        setup = setup
+            .set(&format!("/realms/{name}"), json!({"loginModules": [module]}))
+            .set(&format!("/services/{name}"), service);
+    }
+    let stage = setup.start(world);
+    let lives = 3 * SECOND;
+    let token = stage.token("alice").expires_in(lives).text();
+    let ask = |path: &str| stage.connect().ask(&upgrade(path).bearer(&token)).status;
+    assert_eq!([ask("/api/ws"), ask("/api/ws")], [101, 101]);
+    for (index, (name, _, reason)) in wishes.iter().enumerate() {
+        let status = if *name == "claims" { 403 } else { 401 };
+        assert_eq!(ask(&format!("/{name}")), status, "{name}");
+        assert_eq!(stage.decisions(3 + index).last().unwrap().reason.code(), *reason);
+    }
+    stage.pass(lives);
+    assert_eq!(ask("/api/ws"), 401);
+    let last = 3 + wishes.len();
+    assert_eq!(stage.decisions(last).last().unwrap().reason.code(), "expired");
+}
+
 /// E3: the wire says `invalid_token`, the log says why.
 pub fn e03_the_log_tells_reasons_apart(world: &World) {
     let key = Signer::of("EdDSA");

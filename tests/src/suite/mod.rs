@@ -117,6 +117,7 @@ macro_rules! rows {
                 m12_any_claim_is_enough,
                 m12_all_claims_may_be_needed,
                 e03_the_log_tells_reasons_apart,
+                m31_what_was_read_once_is_judged_each_time,
             ],
             broadcast: [
                 m18_what_one_says_all_others_hear,

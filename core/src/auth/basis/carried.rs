@@ -78,7 +78,7 @@ impl Factor {
             // No realm of this node: it judges the evidence before anything is granted.
             realm: Weak::new(),
             name: string(value, "realm")?.into(),
-            grant: Grant::from_carried(value.get("grant")?, now)?,
+            grant: Arc::new(Grant::from_carried(value.get("grant")?, now)?),
             token_ids: strings(value, "tokens")?,
             evidence,
         })
@@ -129,7 +129,7 @@ impl Grant {
             identity: optional(value, "identity", identity_of)?,
             roles: set("roles")?,
             scopes: set("scopes")?,
-            claims: claims_of(value.get("claims")?)?,
+            claims: Arc::new(claims_of(value.get("claims")?)?),
             expires: optional(value, "expires", |end| {
                 Some(Deadline::at_unix(time_of(end)?, now))
             })?,
@@ -163,7 +163,9 @@ fn credential(credential: &Credential) -> Value {
 
 fn credential_of(value: &Value) -> Option<Credential> {
     match value.get("token") {
-        Some(token) => Some(Credential::Token(Secret::new(token.as_str()?.to_owned()))),
+        Some(token) => Some(Credential::Token(Arc::new(Secret::new(
+            token.as_str()?.to_owned(),
+        )))),
         None => Some(Credential::Basic {
             user: string(value, "user")?.to_owned(),
             password: Secret::new(bytes(value.get("password")?)?),
@@ -273,7 +275,7 @@ mod tests {
             identity,
             roles: BTreeSet::from(["A".to_owned(), "B C".to_owned()]),
             scopes: BTreeSet::from(["s".to_owned()]),
-            claims: claims.as_object().unwrap().clone(),
+            claims: Arc::new(claims.as_object().unwrap().clone()),
             expires: Some(Deadline::after(Duration::from_millis(1_500), now())),
         };
         let answers = vec![
@@ -292,7 +294,7 @@ mod tests {
             Arc::new(Factor {
                 realm: Weak::new(),
                 name: "r".into(),
-                grant: grant(identity),
+                grant: Arc::new(grant(identity)),
                 token_ids: vec!["j".into()],
                 evidence,
             })
@@ -307,7 +309,7 @@ mod tests {
             answers,
             judged: UnixTime::from_secs(7),
         };
-        let token = Credential::Token(Secret::new("t".into()));
+        let token = Credential::Token(Arc::new(Secret::new("t".into())));
         let basic = Credential::Basic {
             user: "u".into(),
             password: Secret::new(vec![0xff]),
@@ -333,7 +335,7 @@ mod tests {
         assert_eq!(arrived.carried(), carried);
         let [first, ..] = &arrived.0[..] else { panic!() };
         assert_eq!(first.grant.expires, grant(None).expires);
-        assert_eq!(first.grant.claims, *claims.as_object().unwrap());
+        assert_eq!(*first.grant.claims, *claims.as_object().unwrap());
     }
 
     #[test]

@@ -268,6 +268,7 @@ mod tests {
 
     use std::collections::BTreeSet;
     use std::net::Ipv4Addr;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use serde_json::json;
@@ -338,7 +339,7 @@ mod tests {
                 subject: Some("alice".to_owned()),
             }),
             roles: set(&["Everyone", "operators"]),
-            claims,
+            claims: Arc::new(claims),
             ..Grant::default()
         }
     }
