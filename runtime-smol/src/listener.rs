@@ -94,3 +94,24 @@ impl Acceptor {
         self.registration.withdraw(&*self.listener);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns how many may be tried in this turn, of `there`.
+    fn tried(burst: &mut Burst, turn: u64, there: usize) -> usize {
+        (0..there).take_while(|_| burst.more(turn)).count()
+    }
+
+    #[test]
+    fn a_burst_doubles_up_to_its_bound_and_a_pause_ends_it() {
+        let mut burst = Burst::default();
+        for (turn, most) in (7..).zip([1, 2, 4, 8, ACCEPTS, ACCEPTS]) {
+            assert_eq!(tried(&mut burst, turn, 100), most);
+        }
+        assert_eq!(tried(&mut burst, 20, 100), 1, "there was a turn without any");
+        assert_eq!(tried(&mut burst, 21, 1), 1, "fewer than there might be");
+        assert_eq!(tried(&mut burst, 22, 100), 1);
+    }
+}

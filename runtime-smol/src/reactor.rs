@@ -368,3 +368,45 @@ impl Drop for Registration {
         self.reactor.lock().leave(self.token);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_report_to_one_that_left_does_not_reach_its_successor() {
+        let source = || {
+            Arc::new(Source {
+                known: AtomicU8::new(0),
+                waiting: Mutex::default(),
+            })
+        };
+        let mut table = Table::default();
+        let first = table.enter(source());
+        assert!(table.find(first).is_some());
+        table.leave(first);
+        table.leave(first);
+        let second = table.enter(source());
+        assert!(table.find(first).is_none() && table.find(second).is_some());
+        let third = table.enter(source());
+        assert!(second != third && table.places.len() == 2);
+        assert!(table.find(BELL).is_none());
+    }
+
+    #[test]
+    fn a_sleep_ends_with_the_deadline_and_with_a_bell_of_another_thread() {
+        let reactor = Reactor::of_thread();
+        let (pause, began) = (Duration::from_millis(20), Instant::now());
+        reactor.block_on(reactor.pause(pause));
+        assert!(began.elapsed() >= pause);
+        for _ in 0..100 {
+            let (sender, receiver) = async_channel::bounded(1);
+            let other = thread::spawn(move || sender.send_blocking(()));
+            assert!(reactor.block_on(receiver.recv()).is_ok());
+            assert!(other.join().is_ok_and(|sent| sent.is_ok()));
+        }
+    }
+}
