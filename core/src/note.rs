@@ -101,13 +101,13 @@ pub struct Decision {
     /// Who was let in; only after a success.
     pub subject: Option<String>,
     /// Which carrier held the credential that counted, as written in the configuration.
-    pub carrier: Option<String>,
+    pub carrier: Option<Cow<'static, str>>,
     /// The scheme of that credential.
     pub scheme: Option<Cow<'static, str>>,
     /// The method, once a head was complete.
     pub method: Option<&'static str>,
     /// The path of the target, without its query, cut.
-    pub path: Option<String>,
+    pub path: Option<Arc<str>>,
     /// The names of the query's parameters, never their values (R10).
     pub params: Vec<String>,
     /// The client's address.

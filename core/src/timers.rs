@@ -46,50 +46,67 @@ impl Timer {
         Self::Expiry,
         Self::Close,
     ];
+
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
 }
 
-/// The running timers of one connection.
+/// The running timers of one connection. It is looked through several times for each event, and most
+/// of them do not run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Timers([Option<Moment>; Timer::ALL.len()]);
+pub(crate) struct Timers {
+    /// A bit for each timer that runs.
+    running: u16,
+    /// When each is due; where it does not run, when it was.
+    at: [Moment; Timer::ALL.len()],
+}
 
 impl Timers {
     /// Starts `timer`, or moves it if it runs.
-    pub(crate) fn set(&mut self, timer: Timer, at: Moment) {
-        self.0[timer as usize] = Some(at);
+    pub(crate) const fn set(&mut self, timer: Timer, at: Moment) {
+        self.running |= timer.bit();
+        self.at[timer as usize] = at;
     }
 
     /// Stops `timer`.
-    pub(crate) fn stop(&mut self, timer: Timer) {
-        self.0[timer as usize] = None;
+    pub(crate) const fn stop(&mut self, timer: Timer) {
+        self.running &= !timer.bit();
     }
 
     /// Stops every timer.
-    pub(crate) fn stop_all(&mut self) {
-        *self = Self::default();
+    pub(crate) const fn stop_all(&mut self) {
+        self.running = 0;
     }
 
     /// Returns when `timer` is due, if it runs.
     pub(crate) fn get(&self, timer: Timer) -> Option<Moment> {
-        self.0[timer as usize]
+        (self.running & timer.bit() != 0).then(|| self.at[timer as usize])
     }
 
     /// Returns the nearest moment at which some timer is due.
     pub(crate) fn next(&self) -> Option<Moment> {
-        self.0.iter().flatten().min().copied()
+        self.nearest().map(|(at, _)| at)
     }
 
     /// Stops and returns the timer that has been due longest at `at`.
     pub(crate) fn take_due(&mut self, at: Moment) -> Option<Timer> {
-        let due = Timer::ALL
-            .into_iter()
-            .filter_map(|timer| {
-                self.get(timer)
-                    .filter(|when| *when <= at)
-                    .map(|when| (when, timer))
-            })
-            .min_by_key(|(when, _)| *when)?;
-        self.stop(due.1);
-        Some(due.1)
+        let (_, timer) = self.nearest().filter(|(when, _)| *when <= at)?;
+        self.stop(timer);
+        Some(timer)
+    }
+
+    /// Returns the timer that is due first; of several at the same moment, the first of the table.
+    fn nearest(&self) -> Option<(Moment, Timer)> {
+        let (mut left, mut nearest) = (self.running, None);
+        while let Some(&timer) = Timer::ALL.get(left.trailing_zeros() as usize) {
+            left &= left - 1;
+            let at = self.at[timer as usize];
+            if nearest.is_none_or(|(other, _)| at < other) {
+                nearest = Some((at, timer));
+            }
+        }
+        nearest
     }
 }
 
@@ -110,5 +127,30 @@ mod tests {
         assert_eq!(timers.take_due(at(30)), Some(Timer::Close));
         assert_eq!(timers.take_due(at(30)), Some(Timer::Idle));
         assert_eq!(timers.take_due(at(30)), None);
+    }
+
+    #[test]
+    fn each_runs_by_itself_and_the_table_decides_among_equals() {
+        let now = Moment::START;
+        let mut timers = Timers::default();
+        assert_eq!(timers.next(), None);
+        for timer in Timer::ALL {
+            timers.set(timer, now);
+        }
+        timers.stop(Timer::Body);
+        assert_eq!(timers.get(Timer::Body), None);
+        assert_eq!(timers.get(Timer::Close), Some(now));
+        let mut fired = Vec::new();
+        while let Some(timer) = timers.take_due(now) {
+            fired.push(timer);
+        }
+        assert!(
+            fired
+                .iter()
+                .eq(Timer::ALL.iter().filter(|timer| **timer != Timer::Body))
+        );
+        timers.set(Timer::Idle, now);
+        timers.stop_all();
+        assert_eq!((timers.next(), timers.get(Timer::Idle)), (None, None));
     }
 }

@@ -24,6 +24,7 @@ use countersign_core::gateway::Capacity;
 
 pub use clock::Clock;
 pub use files::SystemFiles;
+pub use mailbox::SPARE_ALARMS;
 pub use server::{Listeners, Log, Options, Server};
 
 /// The default of `limits.connections`: each takes a thread, and some 25 KiB when it is idle.

@@ -11,8 +11,9 @@ use countersign_core::job::Computed;
 use countersign_core::leg::Leg;
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Alarms that wait for their next connection. More are closed when their connection ends.
-const SPARE_ALARMS: usize = 64;
+/// Eventfds of connections that have ended, kept for the next ones: descriptors that an idle program may
+/// have open. More are closed when their connection ends.
+pub const SPARE_ALARMS: usize = 64;
 
 /// A descriptor that becomes readable when somebody rings, so that a thread can wait in `poll` for
 /// its sockets and for other threads at once. Ringing takes no lock and never waits.

@@ -9,8 +9,8 @@ ROWS = [
     ("proxied echo 125 B, depth 16", "proxied echo of 125 B, 16 at once"),
     ("idle, TLS", "idle connection with TLS"),
 ]
-COLUMNS = ["smol", "axum", "HAProxy", "nginx"]
-NAMES = {"smol": "countersign"}
+COLUMNS = ["smol", "fastwebsockets", "axum", "HAProxy", "nginx"]
+NAMES = {"smol": "countersign", "fastwebsockets": "fastwebsock."}
 # In pixels.
 WIDTH, GROUP, LEFT, BAR, STEP, HEAD = 960, 480, 110, 16, 24, 34
 

@@ -2,7 +2,7 @@
 """Puts what the bench has measured into BENCHMARKS.md and docs/cost.svg.
 
 Reads target/bench/*.json (`cost --json`) and the baseline of the instruction counts. A part whose file is not there
-stays as it is.
+stays as it is; of a run with `--only` the rows that were measured take the place of those of the same name.
 """
 
 import json
@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from chart import chart
+from page import cells, kept_notes, merged, number_in, put, text_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = ROOT / "target" / "bench"
@@ -17,6 +18,8 @@ PAGE = ROOT / "BENCHMARKS.md"
 CHART = ROOT / "docs" / "cost.svg"
 BASELINE = ROOT / "core" / "benches" / "counts" / "baseline.json"
 
+# Columns of the table, in their order.
+COLUMNS = ["smol", "smol floor", "std", "std floor", "HAProxy", "nginx", "axum", "fastwebsockets"]
 # What is no difference, since machines are noisy.
 NOISE = 1.15
 
@@ -54,6 +57,8 @@ STD_IDLE_TLS = 45.0
 # Growth from the first column to the worst; a prefix of the row's name.
 GROWTH = {"upgrade, half-sent heads": 1.05, "": 1.10}
 START_UP_SECONDS = 2.0
+# The first words of the rows of growth, in their order.
+GROWTH_ORDER = ["upgrade, open", "echo", "upgrade, half-sent", "upgrade, users", "upgrade, keys", "upgrade, services", "upgrade, entries", "threads", "start-up"]
 
 
 def measured(name):
@@ -102,28 +107,20 @@ def std_goal(row, quick):
     return f"{value / floor:.2f}, at most {STD_RATIO}: {verdict(value / floor, STD_RATIO, quick)}"
 
 
-def lines(head, rows):
-    yield "| " + " | ".join(head) + " |"
-    yield "|---" * len(head) + "|"
-    for row in rows:
-        yield "| " + " | ".join(row) + " |"
-
-
-def table(data):
-    columns = ["smol", "smol floor", "std", "std floor", "HAProxy", "nginx", "axum"]
-    present = [name for name in columns if any(name in row["values"] for row in data["rows"])]
+def table(data, before):
     rows = [
-        [
-            f"{row['name']}, {row['unit']}",
-            *(number(row["values"].get(name)) for name in present),
-            smol_goal(row, data["quick"]),
-            std_goal(row, data["quick"]),
-        ]
+        {
+            "one": f"{row['name']}, {row['unit']}",
+            **{name: number(row["values"].get(name)) for name in COLUMNS if name in row["values"]},
+            "goal of smol": smol_goal(row, data["quick"]),
+            "goal of std": std_goal(row, data["quick"]),
+        }
         for row in data["rows"]
     ]
-    yield from lines(["one", *present, "goal of smol", "goal of std"], rows)
-    for note in data["notes"]:
-        yield f"\n{note}"
+    order = [*GOALS] if data["partial"] else []
+    yield from merged(["one", *COLUMNS, "goal of smol", "goal of std"], rows, before if data["partial"] else "", order)
+    said = [line for line in before.splitlines() if line and not line.startswith("|")] if data["partial"] else []
+    yield from (f"\n{note}" for note in dict.fromkeys([*said, *data["notes"]]))
 
 
 def growth_goal(row, quick):
@@ -135,43 +132,74 @@ def growth_goal(row, quick):
     return f"{worst:.2f}, at most {most:.2f}: {verdict(worst, most, quick)}"
 
 
-def growth(data):
+def growth(data, before):
     rows = []
     for row in data["rows"]:
         unit = "" if row["name"].startswith("start-up") else f" {row['unit']}"
-        cells = "; ".join(f"{name} {number(value)}{unit}" for name, value in row["values"].items())
-        rows.append([row["name"], cells, growth_goal(row, data["quick"])])
-    yield from lines(["what", "found", "goal"], rows)
+        found = "; ".join(f"{name} {number(value)}{unit}" for name, value in row["values"].items())
+        crowds = "; ".join(f"{name} {share:.1f} %" for name, share in row.get("crowds", []))
+        rows.append(
+            {
+                "what": row["name"],
+                "found": found,
+                "the crowd itself, of one processor": crowds or "-",
+                "goal": growth_goal(row, data["quick"]),
+            }
+        )
+    head = ["what", "found", "the crowd itself, of one processor", "goal"]
+    yield from merged(head, rows, before if data["partial"] else "", GROWTH_ORDER)
 
 
-def notes(data):
-    yield from (f"- {note}" for note in data["notes"])
+def notes(data, before):
+    # Of a soak of one program the line of the other stays: they differ in their first words.
+    yield from kept_notes([f"- {note}" for note in data["notes"]], before if data["partial"] else "")
 
 
-def machine(data):
+def machine(data, before):
     about = data["machine"]
     memory = int(about["memory"].split()[0]) / 1024 / 1024
-    yield (
-        f"Measured {about['date']} on {about['processors']} processors ({about['processor']}), {memory:.0f} GiB, "
-        f"Linux {about['kernel']}, {about['rustc']}."
+    line = (
+        f"{about['date']} on {about['processors']} processors ({about['processor']}), {memory:.0f} GiB, "
+        f"Linux {about['kernel']}, {about['rustc']}"
     )
-    if data["quick"]:
-        yield "\n**This was a quick run, to see that it works; its numbers mean nothing.**"
+    quick = ", **a quick run, whose numbers mean nothing**" if data["quick"] else ""
+    if not data["partial"]:
+        yield f"Measured {line}{quick}."
+        return
+    names = [row["name"] for row in data["rows"]]
+    # A row is named where it was measured last.
+    for old in filter(None, before.splitlines()):
+        where, _, measured_then = old.removesuffix(".").partition(": ")
+        left = [name for name in measured_then.split("; ") if name not in names]
+        if old.startswith("Measured"):
+            yield old
+        elif left:
+            yield f"\n{where}: {'; '.join(left)}."
+    yield f"\nAnew {line}{quick}: {'; '.join(names)}."
 
 
 def counts():
     data = json.loads(BASELINE.read_text())
-    yield from lines(
-        ["instructions of one", "count"], ([name, f"{count:,}"] for name, count in data["instructions"].items())
-    )
+    head = ["instructions of one", "count"]
+    rows = [dict(zip(head, (name, f"{count:,}"))) for name, count in data["instructions"].items()]
+    yield from merged(head, rows)
     yield "\nToolchain: " + ", ".join(data["toolchain"].values()) + "."
 
 
-def put(page, name, text):
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    assert pattern.search(page), f"{PAGE} has no place for {name}"
-    return pattern.sub(lambda _: f"{begin}\n" + "\n".join(text) + f"\n{end}", page)
+def charted(page):
+    """The chart's data, from what stands on the page: in a part of a run not all rows are there."""
+    about = re.search(r"Measured (\S+) on \d+ processors \((.*?)\)", text_of(page, "machine"))
+    rows = []
+    for row in cells(text_of(page, "table")):
+        name, unit = row["one"].rsplit(", ", 1)
+        found = ((column, number_in(row.get(column, ""))) for column in COLUMNS)
+        values = {column: value for column, value in found if value is not None}
+        rows.append({"name": name, "unit": unit, "values": values})
+    return {
+        "rows": rows,
+        "machine": {"date": about[1], "processor": about[2]},
+        "quick": "a quick run" in text_of(page, "machine"),
+    }
 
 
 def main():
@@ -185,14 +213,14 @@ def main():
         ("soak", "soak", notes),
     ]:
         data = measured(file)
-        if data:
-            page = put(page, name, write(data))
+        # A fault, or names that are all of another part.
+        if data and (data["rows"] or data["notes"]):
+            page = put(page, name, write(data, text_of(page, name)))
     if BASELINE.exists():
         page = put(page, "counts", counts())
     PAGE.write_text(page)
-    data = measured("table")
-    if data:
-        CHART.write_text(chart(data))
+    if measured("table"):
+        CHART.write_text(chart(charted(page)))
 
 
 if __name__ == "__main__":

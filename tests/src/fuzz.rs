@@ -19,7 +19,8 @@ use countersign_core::exchange::ldap::{Rehearsal, Scenery, Verdict};
 use countersign_core::exchange::redis;
 use countersign_core::gateway::Gateway;
 use countersign_core::http::credentials::{Authorization, Rest};
-use countersign_core::http::{HeadLimits, HeadScanner, Scan};
+use countersign_core::http::syntax::trim_ows;
+use countersign_core::http::{FIELD_LIMIT, HeadLimits, HeadScanner, Scan};
 use countersign_core::leg::Break;
 
 pub use carriers::{cookies, query, subprotocols};
@@ -34,7 +35,8 @@ use crate::solo::Solo;
 use crate::talk;
 use crate::world::{Setup, gateway};
 
-/// A request head: scanned whole and split at any place, with the same outcome.
+/// A request head: scanned whole and split at any place, with the same outcome, and what passes says the
+/// same to httparse.
 pub fn head(data: &[u8]) {
     let (at, bytes) = data
         .split_first()
@@ -58,12 +60,39 @@ fn scan(pieces: &[&[u8]]) -> String {
             Scan::More => before += piece.len(),
             Scan::Done { used } => {
                 assert!(used <= piece.len(), "more was used than there was");
-                return format!("{} {:?}", before + used, scanner.finish());
+                let head = scanner.finish();
+                let fields = head.as_ref().map(|head| head.fields().iter().collect::<Vec<_>>());
+                if let (Ok(head), Ok(fields)) = (&head, &fields) {
+                    let bytes = pieces.concat();
+                    let bytes = bytes.get(..before + used).unwrap_or_default();
+                    assert!(is_read_alike(bytes, head.target().as_str(), fields));
+                }
+                return format!("{} {head:?} {fields:?}", before + used);
             }
             Scan::Bad(error) => return format!("{error:?}"),
         }
     }
     format!("more, {}", scanner.has_bytes())
+}
+
+/// Says whether httparse finds this target and these fields in a head.
+fn is_read_alike(bytes: &[u8], target: &str, fields: &[(&str, &[u8])]) -> bool {
+    let mut known = bytes.strip_prefix(b"\r\n").unwrap_or(bytes).to_vec();
+    // Minor versions beyond 1 are read as 1 here, and not known there.
+    if let Some(end) = known.iter().position(|byte| *byte == b'\r')
+        && let Some(minor @ b'2'..=b'9') = known.get_mut(end.saturating_sub(1))
+    {
+        *minor = b'1';
+    }
+    let mut slots = [httparse::EMPTY_HEADER; FIELD_LIMIT];
+    let mut other = httparse::Request::new(&mut slots);
+    let complete =
+        matches!(other.parse(&known), Ok(httparse::Status::Complete(length)) if length == known.len());
+    let theirs = other
+        .headers
+        .iter()
+        .map(|field| (field.name, trim_ows(field.value)));
+    complete && other.path == Some(target) && theirs.eq(fields.iter().copied())
 }
 
 /// The value of an `Authorization` field.

@@ -1,7 +1,11 @@
 //! The `WWW-Authenticate` lines of R4 and the error parameters of R5.
 
 use crate::config::{DigestAlgorithm, Scheme};
+use crate::http::put_quoted;
 use crate::http::quoted;
+
+/// What most challenges are shorter than, in bytes.
+const LINE: usize = 96;
 
 /// What a realm answers with when it refuses.
 #[derive(Clone, Debug)]
@@ -51,54 +55,80 @@ impl BearerError {
 }
 
 impl Challenges {
-    /// Returns the lines of a 401, one challenge each.
-    pub(crate) fn lines(
+    /// Hands `take` the lines of a 401, one challenge each.
+    pub(crate) fn each(
         &self,
         error: Option<BearerError>,
         digest: Option<&DigestChallenge>,
         with_origin: bool,
-    ) -> Vec<String> {
-        let mut lines = Vec::with_capacity(self.schemes.len() + 1);
+        mut take: impl FnMut(&str),
+    ) {
+        let mut line = String::with_capacity(LINE);
+        let mut count = 0;
         for (scheme, application) in &self.schemes {
             if self.suppress_prompt && with_origin && scheme.is_ambient() {
                 continue;
             }
-            let first = lines.len();
+            let prefix = if *application { "Application " } else { "" };
+            let mut end = |line: &mut String| {
+                take(line);
+                line.clear();
+                count += 1;
+            };
             match scheme {
-                Scheme::Bearer => lines.push(self.bearer(error, true)),
-                Scheme::Digest => lines.extend(digest.iter().flat_map(|digest| self.digest(digest))),
+                Scheme::Bearer => {
+                    line.push_str(prefix);
+                    self.put_bearer(&mut line, error, true);
+                    end(&mut line);
+                }
+                Scheme::Digest => {
+                    let Some(digest) = digest else { continue };
+                    for algorithm in &self.digest_algorithms {
+                        line.push_str(prefix);
+                        self.put_digest(&mut line, digest, *algorithm);
+                        end(&mut line);
+                    }
+                }
                 Scheme::Basic => {
-                    lines.push(["Basic realm=", &quoted(&self.realm), ", charset=\"UTF-8\""].concat());
+                    line.push_str(prefix);
+                    line.push_str("Basic realm=");
+                    put_quoted(&mut line, &self.realm);
+                    line.push_str(", charset=\"UTF-8\"");
+                    end(&mut line);
                 }
-                Scheme::Custom(name) => lines.push(format!("{name} realm={}", quoted(&self.realm))),
-            }
-            if *application {
-                for line in lines.iter_mut().skip(first) {
-                    line.insert_str(0, "Application ");
+                Scheme::Custom(name) => {
+                    line.push_str(prefix);
+                    line.push_str(name);
+                    line.push_str(" realm=");
+                    put_quoted(&mut line, &self.realm);
+                    end(&mut line);
                 }
             }
         }
-        if lines.is_empty() {
+        if count == 0 {
             // RFC 9110 section 15.5.2: a 401 has at least one challenge.
-            lines.push(self.bearer(error, true));
+            self.put_bearer(&mut line, error, true);
+            take(&line);
         }
-        lines
     }
 
-    /// Returns a line for each algorithm, all with the same nonce. `qop` is quoted, `algorithm` and
+    /// Appends the line for one algorithm; all have the same nonce. `qop` is quoted, `algorithm` and
     /// `stale` are not, for the clients that insist (RFC 7616 section 3.3).
-    fn digest(&self, digest: &DigestChallenge) -> Vec<String> {
-        let stale = if digest.stale { ", stale=true" } else { "" };
-        let line = |algorithm: &DigestAlgorithm| {
-            format!(
-                "Digest realm={}, nonce=\"{}\", opaque=\"{}\", qop=\"auth\", algorithm={}, charset=UTF-8{stale}",
-                quoted(&self.realm),
-                digest.nonce,
-                digest.opaque,
-                algorithm.name(),
-            )
-        };
-        self.digest_algorithms.iter().map(line).collect()
+    fn put_digest(&self, line: &mut String, digest: &DigestChallenge, algorithm: DigestAlgorithm) {
+        line.push_str("Digest realm=");
+        put_quoted(line, &self.realm);
+        for part in [
+            ", nonce=\"",
+            &digest.nonce,
+            "\", opaque=\"",
+            &digest.opaque,
+            "\", qop=\"auth\", algorithm=",
+            algorithm.name(),
+            ", charset=UTF-8",
+            if digest.stale { ", stale=true" } else { "" },
+        ] {
+            line.push_str(part);
+        }
     }
 
     /// Returns the line of a 400 for a malformed request (RFC 6750 section 3.1), if the realm has Bearer.
@@ -126,26 +156,32 @@ impl Challenges {
         self.bearer(None, true)
     }
 
-    /// Returns a Bearer challenge (RFC 6750 section 3): realm, then scope, then what is wrong.
     fn bearer(&self, error: Option<BearerError>, with_scope: bool) -> String {
-        let mut line = ["Bearer realm=", &quoted(&self.realm)].concat();
+        let mut line = String::with_capacity(LINE);
+        self.put_bearer(&mut line, error, with_scope);
+        line
+    }
+
+    /// Appends a Bearer challenge (RFC 6750 section 3): realm, then scope, then what is wrong.
+    fn put_bearer(&self, line: &mut String, error: Option<BearerError>, with_scope: bool) {
+        line.push_str("Bearer realm=");
+        put_quoted(line, &self.realm);
         if with_scope && !self.scope.is_empty() {
             line.push_str(", scope=");
-            line.push_str(&quoted(&self.scope.join(" ")));
+            put_words(line, &self.scope);
         }
         if let Some(error) = error {
             line.push_str(", error=");
-            line.push_str(&quoted(error.code));
+            put_quoted(line, error.code);
             if let Some(description) = error.description {
                 line.push_str(", error_description=");
-                line.push_str(&quoted(description));
+                put_quoted(line, description);
             }
             if error == BearerError::STEP_UP && !self.acr_values.is_empty() {
                 line.push_str(", acr_values=");
-                line.push_str(&quoted(&self.acr_values.join(" ")));
+                put_words(line, &self.acr_values);
             }
         }
-        line
     }
 
     fn has_bearer(&self) -> bool {
@@ -153,9 +189,30 @@ impl Challenges {
     }
 }
 
+/// Appends words in one quoted-string, with a space between them. Mostly there is only one.
+fn put_words(line: &mut String, words: &[String]) {
+    match words {
+        [word] => put_quoted(line, word),
+        words => put_quoted(line, &words.join(" ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Challenges {
+        fn lines(
+            &self,
+            error: Option<BearerError>,
+            digest: Option<&DigestChallenge>,
+            with_origin: bool,
+        ) -> Vec<String> {
+            let mut lines = Vec::new();
+            self.each(error, digest, with_origin, |line| lines.push(line.to_owned()));
+            lines
+        }
+    }
 
     fn challenges() -> Challenges {
         Challenges {

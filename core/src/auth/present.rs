@@ -1,5 +1,6 @@
 //! Which credential counts: the carriers of R3 and the subprotocol forms of R9.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,12 +53,12 @@ pub(crate) enum Pass {
 
 impl Presented {
     /// Returns carrier and scheme as the log names them.
-    pub(crate) fn logged(&self) -> (String, Option<String>) {
+    pub(crate) fn logged(&self) -> (Cow<'static, str>, Option<Cow<'static, str>>) {
         match &self.credential {
-            Credential::Pass(Pass::Session(_)) => ("session".to_owned(), None),
-            Credential::Pass(Pass::Ticket(_)) => (TICKET_PARAMETER.to_owned(), None),
+            Credential::Pass(Pass::Session(_)) => ("session".into(), None),
+            Credential::Pass(Pass::Ticket(_)) => (TICKET_PARAMETER.into(), None),
             Credential::Basic { .. } | Credential::Digest(_) | Credential::Token(_) => {
-                (self.carrier.to_string(), Some(self.scheme.name().to_owned()))
+                (self.carrier.text(), Some(self.scheme.text()))
             }
         }
     }

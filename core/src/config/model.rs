@@ -1,6 +1,7 @@
 //! The configuration as plain data: what the rest of the core reads. Names are those of the file in
 //! Rust's spelling; defaults are filled in. Nothing in here is a secret: files are named, not held.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -241,6 +242,9 @@ pub enum Carrier {
     Subprotocol(String),
 }
 
+/// How the carrier of the field `Authorization` is written.
+const AUTHORIZATION: &str = "authorization";
+
 impl Carrier {
     /// Says whether browsers send such a credential unasked, whatever page makes the request
     /// (SPEC R3). What `Authorization` holds depends on its scheme: see [`Scheme::is_ambient`].
@@ -253,10 +257,23 @@ impl Carrier {
     }
 }
 
+impl Carrier {
+    /// Returns the carrier as it is written in the configuration.
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
+        match self {
+            Self::Authorization => AUTHORIZATION.into(),
+            Self::Header(_) | Self::Query(_) | Self::Cookie(_) | Self::Subprotocol(_) => {
+                self.to_string().into()
+            }
+        }
+    }
+}
+
 impl fmt::Display for Carrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Authorization => f.write_str("authorization"),
+            Self::Authorization => f.write_str(AUTHORIZATION),
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Query(name) => write!(f, "query:{name}"),
             Self::Cookie(name) => write!(f, "cookie:{name}"),
@@ -310,6 +327,17 @@ impl Scheme {
             Self::Basic => "Basic",
             Self::Digest => "Digest",
             Self::Custom(name) => name,
+        }
+    }
+
+    /// Returns the name without a borrow, and without an allocation where it is a known one.
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
+        match self {
+            Self::Bearer => "Bearer".into(),
+            Self::Basic => "Basic".into(),
+            Self::Digest => "Digest".into(),
+            Self::Custom(name) => name.clone().into(),
         }
     }
 

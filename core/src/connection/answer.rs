@@ -11,7 +11,6 @@ use super::{Connection, State};
 use crate::auth::present::Presented;
 use crate::auth::realm::Realm;
 use crate::config::{Carrier, Scheme, TICKET_PARAMETER};
-use crate::entropy::Label;
 use crate::http::{Method, Reply, RequestHead, Status, Target};
 use crate::note::{Decision, Note, RequestId};
 use crate::reason::Reason;
@@ -34,11 +33,11 @@ const LOGGED_NAMES: usize = 16;
 pub(super) struct Asked {
     pub(super) request: RequestId,
     pub(super) method: Option<Method>,
-    path: Option<String>,
+    path: Option<Arc<str>>,
     params: Vec<String>,
     pub(super) service: Option<Arc<Service>>,
     pub(super) realm: Option<Arc<Realm>>,
-    pub(super) carrier: Option<String>,
+    pub(super) carrier: Option<Cow<'static, str>>,
     pub(super) scheme: Option<Cow<'static, str>>,
     pub(super) subject: Option<String>,
     /// The request asked for the end of the connection, or cannot be followed by another.
@@ -79,7 +78,7 @@ impl Asked {
     pub(super) fn new(request: RequestId, head: &RequestHead) -> Self {
         Self {
             method: Some(head.method()),
-            path: Some(cut(head.target().path())),
+            path: Some(cut(head.target().path()).into()),
             params: params(head.target(), &[]),
             // A body that nobody reads would be taken for the next request.
             closes: head.wants_close() || !head.body().is_empty(),
@@ -103,6 +102,9 @@ impl Asked {
     pub(super) fn is_for(&mut self, service: &Arc<Service>, head: &RequestHead) {
         self.service = Some(Arc::clone(service));
         self.realm = service.realm.as_ref().map(Arc::clone);
+        if head.target().query().is_none() {
+            return;
+        }
         let carriers = service
             .realms()
             .flat_map(|realm| service.carriers.as_deref().unwrap_or(&realm.carriers));
@@ -142,17 +144,20 @@ impl Asked {
     pub(super) fn came_by(&mut self, presented: &Presented) {
         let (carrier, scheme) = presented.logged();
         self.carrier = Some(carrier);
-        self.scheme = scheme.map(Cow::Owned);
+        self.scheme = scheme;
     }
 }
 
 /// Cuts a value of a peer's to the length that is kept for the log.
-fn cut(value: &str) -> String {
+fn cut(value: &str) -> &str {
+    if value.len() <= LOGGED_VALUE {
+        return value;
+    }
     let end = (0..=LOGGED_VALUE.min(value.len()))
         .rev()
         .find(|end| value.is_char_boundary(*end))
         .unwrap_or(0);
-    value.get(..end).unwrap_or_default().to_owned()
+    value.get(..end).unwrap_or_default()
 }
 
 /// Returns the names of the parameters as they may be logged: a name can be a pasted secret too.
@@ -177,10 +182,8 @@ impl Connection {
     /// Returns the id of the request that is being answered.
     pub(super) fn request_id(&mut self) -> RequestId {
         self.requests = self.requests.saturating_add(1);
-        let mut message = [0; 12];
-        message[..8].copy_from_slice(&self.admission.number().to_be_bytes());
-        message[8..].copy_from_slice(&self.requests.to_be_bytes());
-        RequestId(self.gateway().entropy().tagged(Label::Request, &message))
+        let (connection, request) = (self.admission.number(), self.requests);
+        RequestId(self.gateway().entropy().request(connection, request))
     }
 
     /// Sends a refusal or a page, and goes on to the next head or to the end.
@@ -234,7 +237,7 @@ impl Connection {
             let at = now.at.after(self.rules.limits.keep_alive_timeout);
             self.timers.set(Timer::KeepAlive, at);
             // New rules hold from the next request on.
-            self.rules = self.gateway().rules();
+            self.take_new_rules();
             self.state = State::Head(Self::scanner(&self.rules));
         }
     }

@@ -355,7 +355,12 @@ impl Connection {
         stale: bool,
     ) -> Reply {
         let digest = realm.digest_challenge(self.gateway().entropy(), asked.request, stale, now);
-        Reply::unauthorized(realm.challenges.lines(error, digest.as_ref(), asked.with_origin))
+        let mut reply = Reply::new(Status::Unauthorized);
+        let challenges = &realm.challenges;
+        challenges.each(error, digest.as_ref(), asked.with_origin, |challenge| {
+            reply.add("WWW-Authenticate", challenge);
+        });
+        reply.field("Cache-Control", "no-store")
     }
 
     /// The answer to a credential that is not good.

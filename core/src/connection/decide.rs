@@ -123,7 +123,7 @@ impl Connection {
                 .open_socket(&proof.grant, limit)
                 .ok_or_else(too_many)?;
             let memberships = self.join(now, &proof, &asked)?;
-            let reply = Reply::switching(&accept_key(key), protocol.as_deref());
+            let reply = Reply::switching(&accept_key(key.as_str()), protocol.as_deref());
             Ok((reply, counted, memberships))
         });
         asked.trace = trace;

@@ -63,7 +63,7 @@ impl Connection {
                 };
                 self.timers.stop_all();
                 // The rules of now: a connection can have waited for its request through a reload.
-                self.rules = self.gateway().rules();
+                self.take_new_rules();
                 // Whatever is answered begins from here; a refusal that keeps the connection starts over.
                 self.state = State::Head(Self::scanner(&self.rules));
                 match scanner.finish() {

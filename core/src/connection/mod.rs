@@ -239,6 +239,14 @@ impl Connection {
         self.admission.gateway()
     }
 
+    /// Goes on with the rules of now.
+    fn take_new_rules(&mut self) {
+        // Mostly they are the same, and their number is cheaper to read than they are to share.
+        if !self.gateway().is_in_force(&self.rules) {
+            self.rules = self.gateway().rules();
+        }
+    }
+
     /// Returns the server; there is one while the state is not [`State::Closed`].
     fn server(&self) -> Option<&Server> {
         self.rules.servers.get(self.peer.server)

@@ -6,6 +6,7 @@ use super::Connection;
 use super::answer::Asked;
 use super::head::{RETRY_AFTER, Refusal};
 use crate::config::ServiceKind;
+use crate::http::upgrade::Key;
 use crate::http::{Method, Reply, RequestHead, Status};
 use crate::reason::Reason;
 use crate::rules::Service;
@@ -15,7 +16,7 @@ use crate::service::{UNWRITTEN, claimed};
 #[derive(Debug)]
 pub(super) enum Goal {
     /// A WebSocket; the Sec-WebSocket-Key, which is answered only if it is granted.
-    Socket { key: String },
+    Socket { key: Key },
     /// The last value of a data point.
     Read,
     /// A file; the service is reached at so many first bytes of the path.

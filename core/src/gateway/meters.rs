@@ -33,7 +33,7 @@ struct Counts {
 }
 
 /// Server, status, reason, carrier, scheme.
-type DecisionLabels = (Arc<str>, u16, &'static str, String, String);
+type DecisionLabels = (Arc<str>, u16, &'static str, Cow<'static, str>, Cow<'static, str>);
 
 impl Meters {
     /// Counts an answered request.
@@ -43,13 +43,10 @@ impl Meters {
             decision.status,
             decision.reason.code(),
             decision.carrier.clone().unwrap_or_default(),
-            decision.scheme.as_deref().unwrap_or_default().to_owned(),
+            decision.scheme.clone().unwrap_or_default(),
         );
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let other = || {
-            let other = "other".to_owned();
-            ("other".into(), 0, "other", other.clone(), other)
-        };
+        let other = || ("other".into(), 0, "other", "other".into(), "other".into());
         count(&mut counts.decisions, labels, other);
     }
 

@@ -85,7 +85,7 @@ pub enum HeadError {
     },
     /// The head was to be read before its end arrived.
     Incomplete,
-    /// The second parser does not agree that this is a head.
+    /// A part of the head is not where it was found: a fault of ours.
     Unparsable,
     /// The method is a token, but none of the nine known ones.
     UnknownMethod,

@@ -6,14 +6,18 @@ use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::error::{HeadError, Part};
+use super::fields::{Line, Span};
 use super::request::{RequestHead, Version};
-use super::syntax::{is_query_byte, is_token_byte, is_value_byte};
+use super::syntax::{is_query_byte, is_token_byte, is_value_byte, value_run};
 
 /// Most field lines in one head. Browsers send about 20, a chain of proxies adds about 10.
 pub const FIELD_LIMIT: usize = 100;
 
-/// First allocation for a head, in bytes: a plain upgrade request fits in.
+/// First allocation for a head that arrives in portions, in bytes: a plain upgrade request fits in.
 const FIRST_ALLOCATION: usize = 512;
+
+/// First allocation for the places of field lines: a browser sends so many.
+const FIRST_LINES: usize = 20;
 
 /// How large a request head may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,12 +121,37 @@ pub struct HeadScanner {
     seen: usize,
     /// Bytes that belong to the head: those seen, less the leading empty line.
     kept: usize,
-    fields: usize,
     major: u8,
     minor: u8,
-    /// Where in the head the minor digit of the version stands.
-    minor_at: usize,
+    places: Places,
     buffer: HeadBuffer,
+}
+
+/// Where in the head its parts stand.
+#[derive(Default)]
+pub(super) struct Places {
+    pub(super) target: Span,
+    pub(super) lines: Vec<Line>,
+    /// The name of the line that is arriving.
+    name: Span,
+}
+
+impl Places {
+    /// Returns where the method stands: at the beginning, up to the space before the target.
+    pub(super) fn method(&self) -> Span {
+        self.target.before(1)
+    }
+
+    /// Notes the line whose value ends at `end`.
+    fn end_line(&mut self, end: usize) {
+        if self.lines.is_empty() {
+            self.lines.reserve_exact(FIRST_LINES);
+        }
+        self.lines.push(Line {
+            name: self.name,
+            value: self.name.next(1, end),
+        });
+    }
 }
 
 /// Shows how much has arrived, never what.
@@ -140,10 +169,9 @@ impl HeadScanner {
             state: State::Start { empty_line: true },
             seen: 0,
             kept: 0,
-            fields: 0,
             major: 0,
             minor: 0,
-            minor_at: 0,
+            places: Places::default(),
             buffer: HeadBuffer(Zeroizing::new(Vec::new())),
         }
     }
@@ -165,6 +193,9 @@ impl HeadScanner {
             | State::Value
             | State::ValueCr
             | State::EndCr => {}
+        }
+        if let Some(used) = self.whole(bytes) {
+            return Scan::Done { used };
         }
         let (mut from, mut used) = (0, 0);
         while let Some(&byte) = bytes.get(used) {
@@ -210,7 +241,7 @@ impl HeadScanner {
     /// # Errors
     /// The error that `push` reported; `Incomplete` before `push` said `Done`; otherwise what is
     /// wrong with the meaning of the head.
-    pub fn finish(mut self) -> Result<RequestHead, HeadError> {
+    pub fn finish(self) -> Result<RequestHead, HeadError> {
         match self.state {
             State::Done => {}
             State::Failed(error) => return Err(error),
@@ -230,13 +261,10 @@ impl HeadScanner {
             Version::Http10
         } else {
             // RFC 9110 section 2.5: a higher minor version is read as the highest one known of the
-            // same major version, and httparse knows 1.1.
-            if let Some(digit) = self.buffer.0.get_mut(self.minor_at) {
-                *digit = b'1';
-            }
+            // same major version.
             Version::Http11
         };
-        RequestHead::read(self.buffer.0, version)
+        RequestHead::read(self.buffer.0, self.places, version)
     }
 
     fn keep(&mut self, bytes: Option<&[u8]>) {
@@ -260,10 +288,7 @@ impl HeadScanner {
                 let bytes = room(self.limits.head);
                 whole(bytes, bytes.iter().position(|&byte| !is_token_byte(byte)))
             }
-            State::Value => {
-                let bytes = room(self.limits.head);
-                whole(bytes, bytes.iter().position(|&byte| !is_value_byte(byte)))
-            }
+            State::Value => value_run(room(self.limits.head)),
             State::Start { .. }
             | State::StartCr
             | State::Method
@@ -329,15 +354,23 @@ impl HeadScanner {
                 return Ok(Look::Skip);
             }
             State::Method => match byte {
-                b' ' => State::Target {
-                    place: Place::First,
-                    escape: 0,
-                },
+                b' ' => {
+                    self.places.target = Span::of(self.kept + 1, self.kept + 1);
+                    State::Target {
+                        place: Place::First,
+                        escape: 0,
+                    }
+                }
                 _ if is_token_byte(byte) => State::Method,
                 _ => return bad(Part::Method),
             },
             State::Target { place, escape } => match target(place, escape, byte) {
-                Some(state) => state,
+                Some(state) => {
+                    if byte == b' ' {
+                        self.places.target = self.places.target.until(self.kept);
+                    }
+                    state
+                }
                 None if escape > 0 => return Err(HeadError::BadEscape { at }),
                 None => return bad(Part::Target),
             },
@@ -348,7 +381,6 @@ impl HeadScanner {
                 }
                 (7, b'0'..=b'9') => {
                     self.minor = byte - b'0';
-                    self.minor_at = self.kept;
                     State::Version { matched: 8 }
                 }
                 (8, b'\r') => State::RequestLineCr,
@@ -369,21 +401,27 @@ impl HeadScanner {
                 b' ' | b'\t' => return Err(HeadError::Folded { at }),
                 b':' => return Err(HeadError::EmptyName { at }),
                 _ if !is_token_byte(byte) => return bad(Part::Name),
-                _ if self.fields >= FIELD_LIMIT => {
+                _ if self.places.lines.len() >= FIELD_LIMIT => {
                     return Err(HeadError::TooManyFields { limit: FIELD_LIMIT });
                 }
                 _ => {
-                    self.fields += 1;
+                    self.places.name = Span::of(self.kept, self.kept);
                     State::Name
                 }
             },
             State::Name => match byte {
-                b':' => State::Value,
+                b':' => {
+                    self.places.name = self.places.name.until(self.kept);
+                    State::Value
+                }
                 _ if is_token_byte(byte) => State::Name,
                 _ => return bad(Part::Name),
             },
             State::Value => match byte {
-                b'\r' => State::ValueCr,
+                b'\r' => {
+                    self.places.end_line(self.kept);
+                    State::ValueCr
+                }
                 _ if is_value_byte(byte) => State::Value,
                 _ => return bad(Part::Value),
             },
@@ -436,6 +474,8 @@ impl HeadBuffer {
         self.0.extend_from_slice(bytes);
     }
 }
+
+mod whole;
 
 #[cfg(test)]
 mod tests;

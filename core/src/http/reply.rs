@@ -16,6 +16,9 @@ use crate::time::UnixTime;
 /// The content type of every body that a [`Status`] brings along.
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// First allocation for the lines of an answer, in bytes: those of a 401 or of a 101.
+const FIRST_ALLOCATION: usize = 160;
+
 /// A field whose name is no token, or whose value has CR, LF, NUL or another control byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadField;
@@ -45,8 +48,9 @@ enum Persistence {
 #[derive(Clone)]
 pub struct Reply {
     status: Status,
-    fields: Vec<(Cow<'static, str>, Vec<u8>)>,
-    /// Upgrade is a member of Connection.
+    /// The fields, each a whole line already.
+    lines: Vec<u8>,
+    /// Upgrade is sent, and is a member of Connection.
     upgrade: bool,
     persistence: Persistence,
     content_type: Cow<'static, str>,
@@ -71,7 +75,7 @@ impl Reply {
     pub const fn new(status: Status) -> Self {
         Self {
             status,
-            fields: Vec::new(),
+            lines: Vec::new(),
             upgrade: false,
             persistence: Persistence::Keep,
             content_type: Cow::Borrowed(TEXT),
@@ -100,7 +104,7 @@ impl Reply {
 
     /// 426 for a request that does not ask for WebSocket where nothing else is served.
     pub fn upgrade_required() -> Self {
-        let mut reply = Self::closing(Status::UpgradeRequired).field("Upgrade", "websocket");
+        let mut reply = Self::closing(Status::UpgradeRequired);
         reply.upgrade = true;
         reply
     }
@@ -138,7 +142,7 @@ impl Reply {
     /// 101: the connection goes on with WebSocket (RFC 6455 section 4.2.2). `accept` answers the
     /// key; without `protocol` no subprotocol is chosen.
     pub fn switching(accept: &str, protocol: Option<&str>) -> Self {
-        let mut reply = Self::new(Status::SwitchingProtocols).field("Upgrade", "websocket");
+        let mut reply = Self::new(Status::SwitchingProtocols);
         reply.upgrade = true;
         let reply = reply.field("Sec-WebSocket-Accept", accept);
         match protocol {
@@ -160,27 +164,27 @@ impl Reply {
     /// Adds a field. A control byte in the value is replaced by a space, as RFC 9110 section 5.5
     /// has it, so no value can begin a line of its own; a name that is no token adds nothing. Use
     /// [`try_field`](Self::try_field) for what a peer or a claim wrote.
-    pub fn field(mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<[u8]>) -> Self {
-        let name = name.into();
-        if is_token(name.as_bytes()) {
-            let mut clean = Vec::with_capacity(value.as_ref().len());
-            put_value(&mut clean, value.as_ref());
-            self.fields.push((name, clean));
-        }
+    pub fn field(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
+        self.add(name.as_ref(), value.as_ref());
         self
+    }
+
+    /// Adds what [`field`](Self::field) does.
+    pub(crate) fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        if is_token(name.as_bytes()) {
+            if self.lines.is_empty() {
+                self.lines.reserve_exact(FIRST_ALLOCATION);
+            }
+            put(&mut self.lines, name, value.as_ref());
+        }
     }
 
     /// Adds a field that is not of our own making.
     ///
     /// # Errors
     /// The field cannot be sent as it is.
-    pub fn try_field(
-        self,
-        name: impl Into<Cow<'static, str>>,
-        value: impl AsRef<[u8]>,
-    ) -> Result<Self, BadField> {
-        let name = name.into();
-        check_field(&name, value.as_ref())?;
+    pub fn try_field(self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<Self, BadField> {
+        check_field(name.as_ref(), value.as_ref())?;
         Ok(self.field(name, value))
     }
 
@@ -256,16 +260,16 @@ impl Reply {
             (true, Persistence::Close) => Some("Upgrade, close"),
         };
         // Upgrade comes first where it is sent, and Connection stands behind it; else it comes last.
-        let place = if self.upgrade { 1 } else { self.fields.len() };
-        let (before, behind) = self.fields.split_at_checked(place).unwrap_or((&self.fields, &[]));
-        for (name, value) in before {
-            put(out, name, value);
+        if self.upgrade {
+            put(out, "Upgrade", b"websocket");
+        } else {
+            out.extend_from_slice(&self.lines);
         }
         if let Some(connection) = connection {
             put(out, "Connection", connection.as_bytes());
         }
-        for (name, value) in behind {
-            put(out, name, value);
+        if self.upgrade {
+            out.extend_from_slice(&self.lines);
         }
         let length = match &self.body {
             Body::Own(body) => body.len() as u64,
@@ -281,7 +285,9 @@ impl Reply {
             out.extend_from_slice(b"\r\n");
         }
         if let Some(date) = self.date {
-            put(out, "Date", &http_date_bytes(date));
+            out.extend_from_slice(b"Date: ");
+            out.extend_from_slice(&http_date_bytes(date));
+            out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
         if let Body::Own(body) = &self.body
@@ -314,15 +320,24 @@ pub fn check_field(name: &str, value: &[u8]) -> Result<(), BadField> {
 /// Returns `text` as a quoted-string (RFC 9110 section 5.6.4): `"` and `\` are escaped.
 pub fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        if matches!(character, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(character);
-    }
-    quoted.push('"');
+    put_quoted(&mut quoted, text);
     quoted
+}
+
+/// Appends what [`quoted`] returns.
+pub(crate) fn put_quoted(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\')) {
+        let (plain, behind) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        out.push_str(plain);
+        let mut behind = behind.chars();
+        out.push('\\');
+        out.extend(behind.next());
+        rest = behind.as_str();
+    }
+    out.push_str(rest);
+    out.push('"');
 }
 
 /// Says whether an answer with this status has a body (RFC 9110 sections 15.2, 15.3.5 and 15.4.5).

@@ -1,15 +1,13 @@
 //! A complete request head: well-formed, with one meaning, and a Host.
 
 use std::fmt;
-use std::mem::MaybeUninit;
-use std::ops::Range;
 
 use zeroize::Zeroizing;
 
 use super::error::HeadError;
-use super::fields::{Fields, Line};
+use super::fields::Fields;
 use super::framing::{BodyLength, body_length};
-use super::head::{FIELD_LIMIT, HeadLimits, HeadScanner, Scan};
+use super::head::{HeadLimits, HeadScanner, Places, Scan};
 use super::host::{BadHost, Host};
 use super::target::{Target, TargetForm};
 use crate::secret::Secret;
@@ -53,7 +51,13 @@ impl Method {
 
     /// Returns the method with this name, which is case-sensitive (RFC 9110 section 9.1).
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.as_str() == name)
+        Self::of(name.as_bytes())
+    }
+
+    fn of(name: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|method| method.as_str().as_bytes() == name)
     }
 
     /// Returns the name.
@@ -105,33 +109,16 @@ impl RequestHead {
         }
     }
 
-    /// Reads the bytes of a head that the scanner let pass.
-    pub(super) fn read(mut bytes: Zeroizing<Vec<u8>>, version: Version) -> Result<Self, HeadError> {
-        // Most heads have a dozen fields: the other slots are not even written to.
-        let mut slots = [const { MaybeUninit::uninit() }; FIELD_LIMIT];
-        let mut parsed = httparse::Request::new(&mut []);
-        let read = parsed.parse_with_uninit_headers(&bytes, &mut slots);
-        // The scanner takes less than httparse does, so a disagreement is a fault of ours: refuse.
-        let Ok(httparse::Status::Complete(length)) = read else {
-            return Err(HeadError::Unparsable);
-        };
-        let (Some(method), Some(target)) = (parsed.method, parsed.path) else {
-            return Err(HeadError::Unparsable);
-        };
-        if length != bytes.len() {
-            return Err(HeadError::Unparsable);
-        }
-        let method = Method::parse(method).ok_or(HeadError::UnknownMethod)?;
+    /// Reads the bytes of a head that the scanner let pass, with the places of its parts.
+    pub(super) fn read(
+        mut bytes: Zeroizing<Vec<u8>>,
+        places: Places,
+        version: Version,
+    ) -> Result<Self, HeadError> {
+        let method = Method::of(places.method().in_bytes(&bytes)).ok_or(HeadError::UnknownMethod)?;
+        let target = str::from_utf8(places.target.in_bytes(&bytes)).map_err(|_| HeadError::Unparsable)?;
         let target = Target::parse(target, method).map_err(HeadError::BadTarget)?;
-        let lines = parsed
-            .headers
-            .iter()
-            .map(|field| Line {
-                name: range_in(&bytes, field.name.as_bytes()),
-                value: range_in(&bytes, field.value),
-            })
-            .collect();
-        let fields = Fields::new(Secret::new(std::mem::take(&mut *bytes)), lines);
+        let fields = Fields::new(Secret::new(std::mem::take(&mut *bytes)), places.lines);
         let body = body_length(&fields, version)?;
         let host = host(&fields, &target, version)?;
         Ok(Self {
@@ -207,15 +194,6 @@ impl fmt::Debug for RequestHead {
             self.target.path()
         )
     }
-}
-
-/// Returns where `part`, borrowed from `whole`, stands in it. An empty part is nowhere in particular.
-fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
-    if part.is_empty() {
-        return 0..0;
-    }
-    let start = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
-    start..start.saturating_add(part.len())
 }
 
 /// Decides the host (RFC 9112 sections 3.2 and 3.2.2, but an absolute target must agree with Host).

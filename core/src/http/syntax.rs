@@ -48,6 +48,26 @@ pub const fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7F)
 }
 
+/// Returns how many bytes at the beginning of `text` may stand in a field value (RFC 9110 section 5.5).
+pub(crate) fn value_run(text: &[u8]) -> usize {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    // Eight at a time, up to where one of them is below the space or DEL: a borrow reaches a high bit
+    // that was not set only from such a byte. A tab is for the loop behind.
+    let (words, _) = text.as_chunks::<8>();
+    let plain = |word: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*word);
+        let delete = word ^ (LOW * 0x7F);
+        let below = word.wrapping_sub(LOW * 0x20) & !word;
+        let zero = delete.wrapping_sub(LOW) & !delete;
+        (below | zero) & HIGH == 0
+    };
+    let words = words.iter().take_while(|word| plain(word)).count();
+    let rest = text.get(words * 8..).unwrap_or_default();
+    let end = rest.iter().position(|&byte| !is_value_byte(byte));
+    words * 8 + end.unwrap_or(rest.len())
+}
+
 /// Appends `text` with a space for every byte that may not stand in a field value (RFC 9110 section 5.5).
 pub(crate) fn put_value(out: &mut Vec<u8>, text: &[u8]) {
     // Without an early end the compiler looks at many bytes at once.
@@ -103,11 +123,21 @@ pub(crate) const fn is_path_byte(byte: u8) -> bool {
 
 /// Says whether `byte` may stand in a query, the `%` of an escape excluded (RFC 3986 section 3.4).
 pub(crate) const fn is_query_byte(byte: u8) -> bool {
-    is_path_byte(byte) || byte == b'?'
+    QUERY_BYTES[byte as usize]
 }
 
+static QUERY_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_path_byte(byte as u8) || byte as u8 == b'?';
+        byte += 1;
+    }
+    table
+};
+
 /// Says whether every byte of `text` is in `class` or part of a well-formed percent-escape.
-pub(crate) fn is_escaped(text: &[u8], class: fn(u8) -> bool) -> bool {
+pub(crate) fn is_escaped(text: &[u8], class: impl Fn(u8) -> bool) -> bool {
     let mut bytes = text.iter().copied();
     while let Some(byte) = bytes.next() {
         let good = if byte == b'%' {
@@ -203,6 +233,21 @@ mod tests {
         ] {
             assert!(!is_token(bad), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_run_of_value_bytes_ends_where_the_first_other_byte_is() {
+        for byte in 0..=255u8 {
+            for before in 0..20 {
+                for around in *b"\t ~\x80\xFF" {
+                    let mut text = vec![around; 24];
+                    text[before] = byte;
+                    let expected = text.iter().position(|&byte| !is_value_byte(byte));
+                    assert_eq!(value_run(&text), expected.unwrap_or(24), "{text:?}");
+                }
+            }
+        }
+        assert_eq!(value_run(b""), 0);
     }
 
     #[test]

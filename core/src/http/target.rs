@@ -150,11 +150,11 @@ impl Target {
     /// Says whether an absolute target names a scheme that is spoken over TLS alone. Such a request
     /// is refused where there is none (RFC 9110 section 7.4).
     pub fn wants_tls(&self) -> bool {
-        let scheme = self.raw.expose().split(':').next().unwrap_or_default();
+        let scheme = || self.raw.expose().split(':').next().unwrap_or_default();
         self.form == TargetForm::Absolute
             && ["https", "wss"]
                 .iter()
-                .any(|secure| scheme.eq_ignore_ascii_case(secure))
+                .any(|secure| scheme().eq_ignore_ascii_case(secure))
     }
 
     /// Returns the path in the one form that routes are compared with: escapes of unreserved
@@ -220,25 +220,42 @@ fn decode(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
+/// Returns `path` with the escapes of unreserved characters decoded and all others in upper case.
+fn decoded_once(path: &str) -> Result<String, NotCanonical> {
+    let mut decoded = String::with_capacity(path.len());
+    for byte in percent_decode(path.as_bytes()) {
+        match byte {
+            Decoded::Plain(byte) => decoded.push(char::from(byte)),
+            Decoded::Escape(b'/' | b'\\' | 0..=0x1F | 0x7F) => return Err(NotCanonical),
+            Decoded::Escape(byte) if is_unreserved(byte) => decoded.push(char::from(byte)),
+            Decoded::Escape(byte) => decoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(decoded)
+}
+
 fn canonical(path: &str) -> Result<String, NotCanonical> {
     if !path.starts_with('/') {
         return Err(NotCanonical);
     }
-    let mut canonical = String::with_capacity(path.len());
-    for byte in percent_decode(path.as_bytes()) {
-        match byte {
-            Decoded::Plain(byte) => canonical.push(char::from(byte)),
-            Decoded::Escape(b'/' | b'\\' | 0..=0x1F | 0x7F) => return Err(NotCanonical),
-            Decoded::Escape(byte) if is_unreserved(byte) => canonical.push(char::from(byte)),
-            Decoded::Escape(byte) => canonical.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    let mut segments = canonical.split('/').skip(1).peekable();
+    let canonical = if path.contains('%') {
+        decoded_once(path)?
+    } else {
+        path.to_owned()
+    };
+    let mut segments = canonical
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .skip(1)
+        .peekable();
     while let Some(segment) = segments.next() {
-        let name = segment.split_once(';').map_or(segment, |(name, _)| name);
         // An empty segment is `//`, unless it is the last: then the path ends with `/`.
         let doubled = segment.is_empty() && segments.peek().is_some();
-        if doubled || name == "." || name == ".." {
+        let dots = matches!(
+            segment,
+            [b'.'] | [b'.', b'.'] | [b'.', b';', ..] | [b'.', b'.', b';', ..]
+        );
+        if doubled || dots {
             return Err(NotCanonical);
         }
     }

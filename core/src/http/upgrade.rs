@@ -64,10 +64,35 @@ impl UpgradeError {
     }
 }
 
+/// A Sec-WebSocket-Key: 16 bytes in base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key([u8; KEY_LENGTH]);
+
+impl Key {
+    /// Returns the key as it arrived.
+    pub fn as_str(&self) -> &str {
+        // Every byte is a letter of base64, so it is text.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Reads a key. The last of its 22 letters stands for two bits, and the others of it are zero: each key
+    /// has one form (RFC 4648 section 4).
+    fn read(value: &[u8]) -> Option<Self> {
+        let key: [u8; KEY_LENGTH] = value.try_into().ok()?;
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+        let [letters @ .., last, b'=', b'='] = key else {
+            return None;
+        };
+        // Without an early end the compiler looks at many bytes at once.
+        let good = letters.iter().fold(true, |good, &byte| good & letter(byte));
+        (good && matches!(last, b'A' | b'Q' | b'g' | b'w')).then_some(Self(key))
+    }
+}
+
 /// What a correct upgrade request says. `Debug` prints no subprotocol: one may be a token.
 pub struct Upgrade {
     /// Sec-WebSocket-Key, as it arrived.
-    pub key: String,
+    pub key: Key,
     /// The offered subprotocols in order, over all lines. One may be a token (R9), so they are
     /// zeroed when this is dropped.
     pub protocols: Zeroizing<Vec<String>>,
@@ -149,20 +174,14 @@ fn version(fields: &Fields) -> Result<(), UpgradeError> {
     }
 }
 
-fn key(fields: &Fields) -> Result<String, UpgradeError> {
+fn key(fields: &Fields) -> Result<Key, UpgradeError> {
     let mut values = fields.get_all("sec-websocket-key");
     let value = match (values.next(), values.next()) {
         (None | Some(b""), None) => return Err(UpgradeError::MissingKey),
         (Some(value), None) => value,
         (_, _) => return Err(UpgradeError::DuplicateKey),
     };
-    // The engine refuses missing padding and set bits behind the last byte, so each key has one form.
-    let text = str::from_utf8(value).map_err(|_| UpgradeError::BadKey)?;
-    let mut decoded = [0; KEY_LENGTH];
-    match STANDARD.decode_slice(value, &mut decoded) {
-        Ok(16) if text.len() == KEY_LENGTH => Ok(text.to_owned()),
-        Ok(_) | Err(_) => Err(UpgradeError::BadKey),
-    }
+    Key::read(value).ok_or(UpgradeError::BadKey)
 }
 
 #[cfg(test)]
@@ -188,8 +207,8 @@ mod tests {
     #[test]
     fn m01_accept_key_of_rfc_6455() {
         let upgrade = check(&head(&format!("{KEY}{VERSION}"))).unwrap();
-        assert_eq!(accept_key(&upgrade.key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!(upgrade.key, "dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept_key(upgrade.key.as_str()), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(upgrade.key.as_str(), "dGhlIHNhbXBsZSBub25jZQ==");
         assert!(upgrade.protocols.is_empty());
     }
 
@@ -244,6 +263,24 @@ mod tests {
         ] {
             assert_eq!(checked(&format!("{VERSION}{key}")), Err(error), "{key}");
         }
+    }
+
+    #[test]
+    fn m37_a_key_is_what_the_engine_decodes_to_16_bytes() {
+        let decodes = |value: &[u8]| {
+            let decoded = STANDARD.decode(value);
+            value.len() == KEY_LENGTH && decoded.is_ok_and(|decoded| decoded.len() == 16)
+        };
+        let good = *b"dGhlIHNhbXBsZSBub25jZQ==";
+        for at in 0..KEY_LENGTH {
+            for byte in 0..=255 {
+                let mut value = good;
+                value[at] = byte;
+                assert_eq!(Key::read(&value).is_some(), decodes(&value), "{at} {byte}");
+            }
+            assert!(Key::read(&good[..at]).is_none() && Key::read(&good[at + 1..]).is_none());
+        }
+        assert!(Key::read(&[&b"A"[..], &good].concat()).is_none());
     }
 
     #[test]

@@ -398,10 +398,12 @@ impl<'a> Line<'a> {
     /// Hexadecimal digits.
     fn hex(&mut self, name: &str, bytes: [u8; 8]) {
         self.bare(name, |out| {
-            for byte in bytes {
-                let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 0xF)];
-                out.extend_from_slice(&[digit(byte >> 4), digit(byte)]);
+            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 0xF)];
+            let mut text = [0; 16];
+            for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+                pair.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
             }
+            out.extend_from_slice(&text);
         });
     }
 
@@ -450,6 +452,9 @@ impl<'a> Line<'a> {
 }
 
 fn cut(value: &str, limit: usize) -> &str {
+    if value.len() <= limit {
+        return value;
+    }
     let end = (0..=limit.min(value.len()))
         .rev()
         .find(|&end| value.is_char_boundary(end));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufWriter, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -11,6 +12,7 @@ use ring::signature::KeyPair as _;
 use serde_json::{Value, json};
 
 use crate::Outcome;
+use crate::crowd::ASIDE;
 use crate::floor::OPEN;
 use crate::load::KEPT;
 use crate::material::{HASH, Material, PUBLIC_KEYS};
@@ -26,7 +28,7 @@ pub(crate) enum Setup {
     Default,
     /// The same, and a proxy in front of the floor.
     Proxy,
-    /// Without pings, so that open connections cost nothing by themselves.
+    /// Without pings, so that open connections cost nothing by themselves, and with an address for them.
     Quiet,
     /// With this many users.
     Users(usize),
@@ -44,7 +46,7 @@ impl Setup {
     /// Writes the configuration and returns its path. `upstream` is the port of the floor.
     pub(crate) fn write(self, material: &Material, upstream: u16) -> Outcome<PathBuf> {
         let folder = &material.folder;
-        let mut all = default();
+        let (mut all, mut name) = (default(), format!("{self:?}"));
         match self {
             Self::Default => {}
             Self::Proxy => {
@@ -53,7 +55,14 @@ impl Setup {
                     "connect": format!("ws://127.0.0.1:{upstream}{OPEN}"),
                 });
             }
-            Self::Quiet => all["services"]["ephemeral"]["pingInterval"] = json!("1 hour"),
+            Self::Quiet => {
+                all["services"]["ephemeral"]["pingInterval"] = json!("1 hour");
+                // Chosen by the operating system for one address, and free at the other.
+                let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+                name = format!("{name}-{port}");
+                let both = ["127.0.0.1", ASIDE].map(|address| format!("{address}:{port}"));
+                all["servers"][1]["listen"] = json!(both);
+            }
             Self::Users(count) => {
                 let file = format!("users-{count}.htpasswd");
                 let mut out = BufWriter::new(fs::File::create(folder.join(&file))?);
@@ -98,7 +107,7 @@ impl Setup {
             }
             Self::Soak => all["throttle"] = json!({"failures": 1_000_000}),
         }
-        let path = folder.join(format!("{self:?}.json"));
+        let path = folder.join(format!("{name}.json"));
         fs::write(&path, all.to_string())?;
         Ok(path)
     }

@@ -11,7 +11,7 @@ use std::{env, fs, thread};
 
 use countersign_tests::client::{Frame, PING, PONG};
 
-use crate::load::{Secured, Stream, answered, secured};
+use crate::load::{SETTLE, Secured, Stream, answered, secured};
 use crate::material::{Credential, Material, trusted};
 use crate::server::Server;
 use crate::{Outcome, failed};
@@ -19,11 +19,17 @@ use crate::{Outcome, failed};
 /// Where a crowd's request is.
 const REQUEST: &str = "crowd.request";
 /// How often a crowd looks for pings.
-const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
+/// How often a crowd looks that gets none: each look takes time from the client.
+const GLANCE: Duration = Duration::from_secs(10);
+/// Where a crowd connects to that is there while others work. Were it the address of those, they would have
+/// to search for a free port among those of the crowd, for longer than an upgrade takes, and a server that
+/// waits between two upgrades falls asleep and is woken up for each.
+pub(crate) const ASIDE: &str = "127.0.0.2";
 /// When the gateway gives up on a head, by default.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// How much later it may be.
-const LATE: Duration = Duration::from_secs(2);
+/// How much later it may be: the machine is busy.
+const LATE: Duration = Duration::from_secs(5);
 /// Half of a request.
 const HALF: &[u8] = b"GET /ephemeral HTTP/1.1\r\nHost: local";
 
@@ -55,7 +61,7 @@ impl Crowd {
         credential: Credential,
     ) -> Outcome<Self> {
         let holder = match around {
-            Around::Open(count) => Some(hold(server, material, credential, count, false)?),
+            Around::Open(count) => Some(hold(server, material, credential, (ASIDE, count, false, GLANCE))?),
             Around::Nobody | Around::Half(_) => None,
         };
         Ok(Self {
@@ -69,11 +75,17 @@ impl Crowd {
     pub(crate) fn ready(&mut self, server: &Server) -> Outcome<()> {
         if let Around::Half(count) = self.around {
             for _ in 0..count {
+                // Before it connects: a client that has to wait for a processor would think the end early.
+                let since = Instant::now();
                 let mut stream = server.connect(false)?;
                 stream.set_read_timeout(Some(HEAD_DEADLINE + 2 * LATE))?;
                 stream.write_all(HALF)?;
-                self.halves.push((Instant::now(), stream));
+                self.halves.push((since, stream));
             }
+        }
+        if self.around != Around::Nobody {
+            // What its coming costs is not what its presence costs.
+            thread::sleep(SETTLE);
         }
         Ok(())
     }
@@ -104,20 +116,20 @@ impl Drop for Crowd {
     }
 }
 
-/// Starts a process that opens `count` WebSockets, and waits until they are open. It ends with its standard
-/// input; its standard output tells every other second how many are left.
+/// Starts a process that opens `count` WebSockets to `address`, and waits until they are open. It ends with its
+/// standard input; its standard output tells after each `look` how many are left.
 pub(crate) fn hold(
     server: &Server,
     material: &Material,
     credential: Credential,
-    count: usize,
-    tls: bool,
+    (address, count, tls, look): (&str, usize, bool, Duration),
 ) -> Outcome<Child> {
     fs::write(material.folder.join(REQUEST), material.request(credential, 0)?)?;
     let mut holder = Command::new(env::current_exe()?)
         .arg("crowd")
         .arg(&material.folder)
-        .args([server.port(tls)?.to_string(), count.to_string(), tls.to_string()])
+        .arg(format!("{address}:{}", server.port(tls)?))
+        .args([count.to_string(), tls.to_string(), look.as_secs().to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -156,12 +168,12 @@ impl Held {
 }
 
 /// What such a process does.
-pub(crate) fn run(folder: &Path, port: u16, count: usize, tls: bool) -> Outcome<()> {
+pub(crate) fn run(folder: &Path, address: &str, count: usize, tls: bool, look: Duration) -> Outcome<()> {
     let request = fs::read(folder.join(REQUEST))?;
     let client = trusted(folder)?;
     let mut streams = Vec::new();
     for _ in 0..count {
-        let socket = TcpStream::connect(("127.0.0.1", port))?;
+        let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         let mut held = if tls {
             Held::Tls(Box::new(secured(socket, &client)?))
@@ -178,7 +190,7 @@ pub(crate) fn run(folder: &Path, port: u16, count: usize, tls: bool) -> Outcome<
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         drop(ending);
     });
-    while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+    while end.recv_timeout(look) == Err(RecvTimeoutError::Timeout) {
         streams.retain_mut(|held| answer_pings(held.stream()));
         println!("{}", streams.len());
     }

@@ -39,14 +39,27 @@ impl Figures {
             .push(json!({"table": table, "name": name, "unit": unit, "values": values}));
     }
 
+    /// Takes in and prints what those cost by themselves that were around in the last row, in percent of one
+    /// processor.
+    pub(crate) fn crowds(&mut self, shares: &[(String, f64)]) {
+        if let (Some(row), false) = (self.rows.last_mut(), shares.is_empty()) {
+            row["crowds"] = json!(shares);
+            let shares = shares.iter().map(|(name, share)| format!("{name} {share:.1} %"));
+            println!(
+                "  (by themselves, taken off: {})",
+                shares.collect::<Vec<_>>().join(", ")
+            );
+        }
+    }
+
     /// Takes in and prints what has to be said besides.
     pub(crate) fn note(&mut self, text: String) {
         println!("\n{text}");
         self.notes.push(text);
     }
 
-    /// Writes everything, and what it was measured on.
-    pub(crate) fn write(&self, path: &Path, quick: bool) -> Outcome<()> {
+    /// Writes everything, what it was measured on, and whether there is more that was not asked for.
+    pub(crate) fn write(&self, path: &Path, quick: bool, partial: bool) -> Outcome<()> {
         let all = json!({
             "machine": {
                 "processor": field("/proc/cpuinfo", "model name"),
@@ -57,6 +70,7 @@ impl Figures {
                 "date": said("date", &["-u", "+%Y-%m-%d"]),
             },
             "quick": quick,
+            "partial": partial,
             "arguments": env::args().skip(1).collect::<Vec<_>>(),
             "rows": self.rows,
             "notes": self.notes,

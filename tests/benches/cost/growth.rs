@@ -185,13 +185,20 @@ const fn fewer(around: Around) -> Around {
 }
 
 fn report(bench: &Bench<'_>, name: &str, work: Work, lanes: &[Lane], figures: &mut Figures) -> Outcome<()> {
-    let found = bench.measure(work, lanes)?;
+    let found = bench.measure_beside(work, lanes)?;
     let values: Vec<_> = lanes
         .iter()
-        .zip(found)
-        .map(|(lane, value)| (lane.name.clone(), Some(value)))
+        .zip(&found)
+        .map(|(lane, cost)| (lane.name.clone(), Some(cost.each)))
         .collect();
     figures.row(TABLE, name, "µs", &values);
+    let crowds: Vec<_> = lanes
+        .iter()
+        .zip(&found)
+        .filter(|(lane, _)| lane.around != Around::Nobody)
+        .map(|(lane, cost)| (lane.name.clone(), cost.crowd * 100.0))
+        .collect();
+    figures.crowds(&crowds);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::configuration::Setup;
-use crate::crowd::{Around, hold};
+use crate::crowd::{Around, LOOK, hold};
 use crate::failed;
 use crate::figures::Figures;
 use crate::lane::{Bench, Lane};
@@ -38,7 +38,12 @@ pub(crate) fn run(bench: &Bench<'_>, programs: &Path, minutes: f64, figures: &mu
     let server = bench.start(&lane, bench.watch(&lane))?;
     let count = if bench.quick { CONNECTIONS / 8 } else { CONNECTIONS };
     let empty = server.resident()?;
-    let mut holder = hold(&server, bench.material, lane.credential, count, lane.tls)?;
+    let mut holder = hold(
+        &server,
+        bench.material,
+        lane.credential,
+        ("127.0.0.1", count, lane.tls, LOOK),
+    )?;
     let left = Arc::new(AtomicUsize::new(count));
     let (told, out) = (
         Arc::clone(&left),

@@ -6,6 +6,7 @@ use crate::Outcome;
 use crate::crowd::{Around, Crowd};
 use crate::load::{Client, Work};
 use crate::material::{Credential, Material};
+use crate::meter;
 use crate::programs::{Program, Start, Watch};
 use crate::server::Server;
 
@@ -35,6 +36,22 @@ pub(crate) struct Lane {
     pub(crate) around: Around,
     pub(crate) credential: Credential,
     pub(crate) tls: bool,
+}
+
+/// What was found of one lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// For one piece of work, in microseconds or KiB; without what the crowd costs.
+    pub(crate) each: f64,
+    /// What the crowd around costs while nothing else happens, as a share of one processor.
+    pub(crate) crowd: f64,
+}
+
+impl Cost {
+    const UNKNOWN: Self = Self {
+        each: f64::INFINITY,
+        crowd: f64::INFINITY,
+    };
 }
 
 impl Bench<'_> {
@@ -70,6 +87,12 @@ impl Bench<'_> {
 
     /// Returns what each lane used for one piece of `work`, in microseconds or KiB.
     pub(crate) fn measure(&self, work: Work, lanes: &[Lane]) -> Outcome<Vec<f64>> {
+        let found = self.measure_beside(work, lanes)?;
+        Ok(found.into_iter().map(|cost| cost.each).collect())
+    }
+
+    /// The same, and what each lane's crowd cost by itself.
+    pub(crate) fn measure_beside(&self, work: Work, lanes: &[Lane]) -> Outcome<Vec<Cost>> {
         let times = work.times(self.quick);
         let (rounds, unit) = match (work, self.rounds) {
             // Memory that was given back is not given out anew: each process is asked once.
@@ -77,17 +100,19 @@ impl Bench<'_> {
             (_, Some(rounds)) => (rounds, 1000.0),
             (_, None) => (if self.quick { 2 } else { ROUNDS }, 1000.0),
         };
-        let mut least = vec![f64::INFINITY; lanes.len()];
+        let mut least = vec![Cost::UNKNOWN; lanes.len()];
         if work == Work::Idle {
             // One after the other: together they would need more memory than many machines have.
             for (lane, least) in lanes.iter().zip(&mut least) {
                 let server = self.start(lane, self.watch(lane))?;
                 // Fewer threads than connections would end the program's; it says so itself.
                 let times = times.min(most_connections(lane));
-                *least = self.client(lane, &server).measure(work, times, 0)? / unit;
+                least.each = self.client(lane, &server).measure(work, times, 0, 0.0)? / unit;
             }
             return Ok(least);
         }
+        // Those who are alone, too: what is taken off one is taken off all.
+        let crowded = lanes.iter().any(|lane| lane.around != Around::Nobody);
         let mut servers = Vec::new();
         for lane in lanes {
             let server = self.start(lane, self.watch(lane))?;
@@ -97,9 +122,14 @@ impl Bench<'_> {
         for round in 0..rounds {
             for ((lane, server, crowd), least) in servers.iter_mut().zip(&mut least) {
                 crowd.ready(server)?;
+                // Measured anew in each round, and taken off in it: the crowd is the same in both spans.
+                let standing = if crowded { meter::standing(server)? } else { 0.0 };
                 let client = self.client(lane, server);
-                let used = client.measure(work, times, round * (times + 1))?;
-                *least = least.min(used / unit);
+                let used = client.measure(work, times, round * (times + 1), standing)?;
+                *least = Cost {
+                    each: least.each.min(used / unit),
+                    crowd: least.crowd.min(standing),
+                };
                 crowd.settle()?;
             }
         }
@@ -114,7 +144,7 @@ impl Bench<'_> {
         for lane in lanes {
             let run = |times| -> Outcome<u64> {
                 let server = self.start(lane, Watch::Counted)?;
-                self.client(lane, &server).measure(work, times, 0)?;
+                self.client(lane, &server).measure(work, times, 0, 0.0)?;
                 server.instructions(&self.material.folder)
             };
             let more = run(2 * times)?.saturating_sub(run(times)?);

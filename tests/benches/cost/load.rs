@@ -12,10 +12,11 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::Outcome;
 use crate::material::{Credential, Material};
+use crate::meter::{Meter, Spent};
 use crate::server::Server;
 
 /// How long a server is left alone before it is asked what it has used: closes come last.
-const SETTLE: Duration = Duration::from_millis(150);
+pub(crate) const SETTLE: Duration = Duration::from_millis(150);
 /// How long nothing happens before memory is asked for: time to give back what a handshake took.
 const REST: Duration = Duration::from_secs(2);
 /// 401s on one connection, the largest limit that the configuration takes.
@@ -98,9 +99,10 @@ pub(crate) struct Client<'a> {
 
 impl Client<'_> {
     /// Does `work` and returns what the server used for each, in nanoseconds or in bytes. Credentials
-    /// that are used once are numbered from `first`.
-    pub(crate) fn measure(&self, work: Work, times: usize, first: usize) -> Outcome<f64> {
-        let used = match work {
+    /// that are used once are numbered from `first`. `standing` is what the server uses without this
+    /// work, as a share of one processor: it is taken off.
+    pub(crate) fn measure(&self, work: Work, times: usize, first: usize, standing: f64) -> Outcome<f64> {
+        let spent = match work {
             Work::Upgrade => self.connections(times, first, b"HTTP/1.1 101 ")?,
             Work::Refusal => self.connections(times, first, b"HTTP/1.1 401 ")?,
             Work::KeptRefusal => self.kept(times)?,
@@ -112,9 +114,9 @@ impl Client<'_> {
                 bytes,
                 outstanding,
             } => self.broadcast(times, members, bytes, outstanding)?,
-            Work::Idle => self.idle(times)?,
+            Work::Idle => return Ok(self.idle(times)? as f64 / times as f64),
         };
-        Ok(used as f64 / times as f64)
+        Ok(spent.without(standing) / times as f64)
     }
 
     /// Opens a stream.
@@ -134,7 +136,7 @@ impl Client<'_> {
         Ok(stream)
     }
 
-    fn connections(&self, times: usize, first: usize, expected: &[u8]) -> Outcome<u64> {
+    fn connections(&self, times: usize, first: usize, expected: &[u8]) -> Outcome<Spent> {
         // Signed before anything is measured.
         let request = |number| self.material.request(self.credential, first + number);
         let requests = match self.credential {
@@ -152,18 +154,18 @@ impl Client<'_> {
         };
         let (warm, requests) = requests.split_first().ok_or("no request")?;
         answered(&mut *self.open()?, warm, expected)?;
-        let before = self.server.busy()?;
+        let meter = Meter::start(self.server)?;
         for request in requests {
             answered(&mut *self.open()?, request, expected)?;
         }
         thread::sleep(SETTLE);
-        Ok(self.server.busy()? - before)
+        meter.spent()
     }
 
-    fn kept(&self, times: usize) -> Outcome<u64> {
+    fn kept(&self, times: usize) -> Outcome<Spent> {
         let request = self.material.request(self.credential, 0)?;
         answered(&mut *self.open()?, &request, b"HTTP/1.1 401 ")?;
-        let before = self.server.busy()?;
+        let meter = Meter::start(self.server)?;
         let mut left = times;
         while left > 0 {
             let mut stream = self.open()?;
@@ -174,35 +176,35 @@ impl Client<'_> {
             left -= batch;
         }
         thread::sleep(SETTLE);
-        Ok(self.server.busy()? - before)
+        meter.spent()
     }
 
-    fn echoes(&self, times: usize, bytes: usize, depth: usize) -> Outcome<u64> {
+    fn echoes(&self, times: usize, bytes: usize, depth: usize) -> Outcome<Spent> {
         let mut stream = self.upgraded()?;
         let frame = Frame::whole(BINARY, &vec![0x5A; bytes]);
         let burst = frame.masked().repeat(depth);
         let expected = frame.unmasked().repeat(depth);
         let mut answer = vec![0; expected.len()];
-        let mut before = 0;
+        let mut meter = Meter::start(self.server)?;
         for number in 0..times / depth + 1 {
             if number == 1 {
                 // The first round trip has paid for what only it does.
-                before = self.server.busy()?;
+                meter = Meter::start(self.server)?;
             }
             stream.write_all(&burst)?;
             stream.read_exact(&mut answer)?;
         }
-        let used = self.server.busy()? - before;
+        let spent = meter.spent()?;
         if answer != expected {
             return Err("what came back is no echo".into());
         }
-        Ok(used)
+        Ok(spent)
     }
 
-    fn upgrades(&self, times: usize, at_once: usize) -> Outcome<u64> {
+    fn upgrades(&self, times: usize, at_once: usize) -> Outcome<Spent> {
         let request = self.material.request(self.credential, 0)?;
         answered(&mut *self.open()?, &request, b"HTTP/1.1 101 ")?;
-        let before = self.server.busy()?;
+        let meter = Meter::start(self.server)?;
         for _ in 0..times / at_once {
             let streams = (0..at_once).map(|_| self.open());
             let mut streams = streams.collect::<Outcome<Vec<_>>>()?;
@@ -214,18 +216,18 @@ impl Client<'_> {
             }
         }
         thread::sleep(SETTLE);
-        Ok(self.server.busy()? - before)
+        meter.spent()
     }
 
-    fn echoes_at_once(&self, times: usize, bytes: usize, connections: usize) -> Outcome<u64> {
+    fn echoes_at_once(&self, times: usize, bytes: usize, connections: usize) -> Outcome<Spent> {
         let streams = (0..connections).map(|_| self.upgraded());
         let mut streams = streams.collect::<Outcome<Vec<_>>>()?;
         let frame = Frame::whole(BINARY, &vec![0x5A; bytes]);
         let (sent, mut answer) = (frame.masked(), frame.unmasked());
-        let mut before = 0;
+        let mut meter = Meter::start(self.server)?;
         for number in 0..times / connections + 1 {
             if number == 1 {
-                before = self.server.busy()?;
+                meter = Meter::start(self.server)?;
             }
             for stream in &mut streams {
                 stream.write_all(&sent)?;
@@ -234,10 +236,10 @@ impl Client<'_> {
                 stream.read_exact(&mut answer)?;
             }
         }
-        Ok(self.server.busy()? - before)
+        meter.spent()
     }
 
-    fn broadcast(&self, times: usize, members: usize, bytes: usize, outstanding: usize) -> Outcome<u64> {
+    fn broadcast(&self, times: usize, members: usize, bytes: usize, outstanding: usize) -> Outcome<Spent> {
         let mut sender = self.upgraded()?;
         let streams = (0..members).map(|_| self.upgraded());
         let mut streams = streams.collect::<Outcome<Vec<_>>>()?;
@@ -246,21 +248,21 @@ impl Client<'_> {
         let sent = frame.masked().repeat(outstanding);
         let expected = frame.unmasked().repeat(outstanding);
         let mut answer = vec![0; expected.len()];
-        let mut before = 0;
+        let mut meter = Meter::start(self.server)?;
         for number in 0..times / (members * outstanding) + 1 {
             if number == 1 {
-                before = self.server.busy()?;
+                meter = Meter::start(self.server)?;
             }
             sender.write_all(&sent)?;
             for stream in &mut streams {
                 stream.read_exact(&mut answer)?;
             }
         }
-        let used = self.server.busy()? - before;
+        let spent = meter.spent()?;
         if answer != expected {
             return Err("what arrives is not what was sent".into());
         }
-        Ok(used)
+        Ok(spent)
     }
 
     fn idle(&self, times: usize) -> Outcome<u64> {

@@ -16,6 +16,7 @@ mod hold;
 mod lane;
 mod load;
 mod material;
+mod meter;
 mod options;
 mod peers;
 mod programs;
@@ -27,6 +28,7 @@ mod soak;
 use std::error::Error;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 use std::{env, fs, process, thread};
 
 use self::configuration::Setup;
@@ -51,8 +53,9 @@ fn main() -> Outcome<()> {
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["floor", kind, folder] => return floor::run(kind, Path::new(folder)),
-        ["crowd", folder, port, count, tls] => {
-            return crowd::run(Path::new(folder), port.parse()?, count.parse()?, tls.parse()?);
+        ["crowd", folder, address, count, tls, look] => {
+            let look = Duration::from_secs(look.parse()?);
+            return crowd::run(Path::new(folder), address, count.parse()?, tls.parse()?, look);
         }
         _ => {}
     }
@@ -104,11 +107,17 @@ fn run(options: &Options, material: &Material) -> Outcome<()> {
             &mut figures,
         ),
         Mode::Hold(minutes) => hold::run(&bench, &options.programs, minutes, &mut figures),
-        Mode::Soak(minutes) => soak::run(&bench, &options.programs, minutes, &mut figures),
+        Mode::Soak(minutes) => soak::run(
+            &bench,
+            &options.programs,
+            minutes,
+            |name| options.wants(name),
+            &mut figures,
+        ),
     };
     // What was found before a fault is worth having, and a fault that was found most of all.
     if let Some(path) = &options.json {
-        figures.write(path, options.quick)?;
+        figures.write(path, options.quick, options.partial())?;
     }
     done
 }

@@ -12,10 +12,10 @@ pub(crate) const PINNED: &str = "--pinned";
 
 const USAGE: &str = "usage: cost [OPTION]...
   --quick            an eighth of the work, two rounds: shows that it runs, not what it costs
-  --only NAME        rows whose name contains NAME; `--only echo --only idle` takes both
+  --only NAME        rows (of a soak: programs) whose name contains NAME; `--only echo --only idle` takes both
   --programs FOLDER  where countersign-smol and countersign-std are; target/release if not given
   --rounds N         how often each column has its turn; the least counts
-  --peers            HAProxy, nginx and a server on axum beside them, those that are installed
+  --peers            HAProxy, nginx, servers on axum and fastwebsockets beside them, those that are there
   --growth           instead: the same work beside many connections, users, keys, services, rules; threads; start-up
   --hold MINUTES     instead: 15,000 idle connections with TLS and pings, and whether the memory stays
   --soak MINUTES     instead: mixed load with faults, and whether memory, descriptors and answers stay right
@@ -87,6 +87,11 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// Says whether there are rows that are not asked for.
+    pub(crate) fn partial(&self) -> bool {
+        !self.only.is_empty()
     }
 
     /// Says whether the row of this name is asked for.

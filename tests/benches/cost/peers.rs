@@ -12,36 +12,36 @@ use crate::floor::{CHECK, OPEN};
 use crate::material::{CERTIFICATE, PASSWORD, PRIVATE_KEY};
 use crate::programs::Program;
 
-/// The name of the server on axum.
-pub(crate) const AXUM: &str = "axum";
-/// Where `cargo build --release --manifest-path tests/benches/axum/Cargo.toml --target-dir target/axum`
-/// leaves it.
-const AXUM_PROGRAM: &str = "target/axum/release/countersign-bench-axum";
+/// Servers that a user would write on a library, in crates of their own: `tests/benches/NAME` is built to
+/// `target/NAME` by `tests/benches/run`.
+const LIBRARIES: [&str; 2] = ["axum", "fastwebsockets"];
 /// File of the public RSA key in the form that OpenSSL reads.
 pub(crate) const RSA_KEY: &str = "RS256.spki.pem";
 
 /// Returns those that are installed, and says which are not.
 pub(crate) fn installed(root: &Path) -> (Vec<Program>, Vec<String>) {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
-    let axum = root.join(AXUM_PROGRAM);
-    let peers = [
+    let mut peers = vec![
         (
             find("haproxy").map(Program::Haproxy),
-            "HAProxy: apt-get install haproxy",
+            "HAProxy: apt-get install haproxy".to_owned(),
         ),
         (
             find("nginx").map(Program::Nginx),
-            "nginx: apt-get install nginx-light",
-        ),
-        (
-            axum.exists().then_some(Program::Axum(axum)),
-            "axum: cargo build --release --manifest-path tests/benches/axum/Cargo.toml --target-dir target/axum",
+            "nginx: apt-get install nginx-light".to_owned(),
         ),
     ];
+    peers.extend(LIBRARIES.map(|name| {
+        let path = root.join(format!("target/{name}/release/countersign-bench-{name}"));
+        let how = format!(
+            "{name}: cargo build --release --manifest-path tests/benches/{name}/Cargo.toml --target-dir target/{name}"
+        );
+        (path.exists().then_some(Program::Library(name, path)), how)
+    }));
     for (program, how) in peers {
         match program {
             Some(program) => found.push(program),
-            None => missing.push(how.to_owned()),
+            None => missing.push(how),
         }
     }
     (found, missing)

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use crate::Outcome;
-use crate::peers::{self, AXUM, Place};
+use crate::peers::{self, Place};
 
 /// The processor that the servers run on; the client has the others.
 const PROCESSOR: &str = "0";
@@ -23,8 +23,8 @@ pub(crate) enum Program {
     Haproxy(PathBuf),
     /// nginx in front of a floor.
     Nginx(PathBuf),
-    /// A server on axum.
-    Axum(PathBuf),
+    /// A server on this library.
+    Library(&'static str, PathBuf),
 }
 
 /// How a server runs while it is measured.
@@ -65,7 +65,9 @@ impl Program {
     /// Returns the command that runs it.
     pub(crate) fn command(&self, start: &Start<'_>) -> Outcome<(Command, Ports)> {
         let path = match self {
-            Self::Gateway(path) | Self::Haproxy(path) | Self::Nginx(path) | Self::Axum(path) => path.clone(),
+            Self::Gateway(path) | Self::Haproxy(path) | Self::Nginx(path) | Self::Library(_, path) => {
+                path.clone()
+            }
             Self::Floor(_) => env::current_exe()?,
         };
         let folder = start.folder;
@@ -96,7 +98,7 @@ impl Program {
                 command.args(["floor", kind]).arg(folder);
                 Ports::Told(2)
             }
-            Self::Axum(_) => {
+            Self::Library(..) => {
                 command.arg(folder);
                 Ports::Told(1)
             }
@@ -132,7 +134,7 @@ impl Program {
             Self::Floor(kind) => format!("{kind} floor"),
             Self::Haproxy(_) => "HAProxy".to_owned(),
             Self::Nginx(_) => "nginx".to_owned(),
-            Self::Axum(_) => AXUM.to_owned(),
+            Self::Library(name, _) => (*name).to_owned(),
         }
     }
 }

@@ -96,7 +96,7 @@ impl Row {
                 };
                 (self.part != Part::Service && !self.ours_alone).then_some(credential)
             }
-            Program::Axum(_) => {
+            Program::Library(..) => {
                 let fits = !self.tls && self.part != Part::Proxy && !self.ours_alone;
                 (fits && !matches!(self.work, Work::Broadcast { .. })).then_some(self.credential)
             }

@@ -5,7 +5,8 @@ use std::time::Instant;
 use crate::Outcome;
 use crate::server::Server;
 
-/// By how much the last third may be above the second: what an allocator may do.
+/// By how much the last third may be above the second: what an allocator may do. The first third is for
+/// what fills up to its bound: caches, pools, the allocator's arenas.
 const GROWTH: f64 = 1.05;
 /// What is no growth in any case, in bytes.
 const SLACK: u64 = 1024 * 1024;
@@ -35,7 +36,7 @@ impl Samples {
     pub(crate) fn take(&mut self, server: &Server, besides: &str) -> Outcome<()> {
         let sample = Sample {
             resident: server.resident()?,
-            descriptors: server.descriptors()?,
+            descriptors: server.descriptors()?.all,
         };
         println!(
             "{:6.0} s: {:8.1} MiB, {:6} descriptors, {besides}",

@@ -26,6 +26,14 @@ const STARTUP: Duration = Duration::from_secs(10);
 /// How long between two attempts to reach it.
 const ATTEMPT: Duration = Duration::from_millis(20);
 
+/// Descriptors that a process has open.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Descriptors {
+    pub(crate) all: usize,
+    /// Those of them by which threads are woken up.
+    pub(crate) eventfds: usize,
+}
+
 /// A process that is ended with the measurement.
 pub(crate) struct Server {
     child: Child,
@@ -149,9 +157,18 @@ impl Server {
         Ok(())
     }
 
-    /// Returns how many descriptors it has open.
-    pub(crate) fn descriptors(&self) -> Outcome<usize> {
-        Ok(fs::read_dir(format!("/proc/{}/fd", self.id()))?.count())
+    /// Returns the descriptors that it has open.
+    pub(crate) fn descriptors(&self) -> Outcome<Descriptors> {
+        let mut found = Descriptors::default();
+        for descriptor in fs::read_dir(format!("/proc/{}/fd", self.id()))? {
+            found.all += 1;
+            // It may be closed meanwhile.
+            let what = fs::read_link(descriptor?.path()).unwrap_or_default();
+            if what.as_os_str() == "anon_inode:[eventfd]" {
+                found.eventfds += 1;
+            }
+        }
+        Ok(found)
     }
 
     /// Returns the process's number.

@@ -66,7 +66,8 @@ impl Seen {
             && stale == verdict.stale
             && self.answer.one("Sec-WebSocket-Protocol") == verdict.subprotocol.as_deref()
             && (!granted
-                || (self.decision.subject == verdict.subject && self.decision.carrier == verdict.carrier))
+                || (self.decision.subject == verdict.subject
+                    && self.decision.carrier.as_deref() == verdict.carrier.as_deref()))
     }
 }
 

@@ -81,3 +81,44 @@ fn an_incomplete_head_is_no_request() {
     let _ = scanner.push(b"GET / HTTP/1.1\r\nHost: a\r\n");
     assert_eq!(scanner.finish().unwrap_err(), HeadError::Incomplete);
 }
+
+#[test]
+fn a_head_in_one_piece_takes_the_short_way() {
+    let limits = HeadLimits {
+        request_line: 16,
+        head: 64,
+    };
+    let short = |head: &str| HeadScanner::new(limits).whole(head.as_bytes()) == Some(head.len());
+    assert!(short(
+        "GET /?a HTTP/1.1\r\nHost: a\r\nX:\r\nY: \tcaf\u{e9}\r\n\r\n"
+    ));
+    assert!(short("GET /%4a HTTP/1.1\r\n\r\n".strip_prefix("GE").unwrap()));
+    // One byte beyond the request line, and beyond the head.
+    assert!(short("GET /1b HTTP/1.1\r\n\r\n") && !short("GET /1bc HTTP/1.1\r\n\r\n"));
+    let line = |length| format!("GET / HTTP/1.1\r\nX:{}\r\n\r\n", "v".repeat(length));
+    assert!(short(&line(42)) && line(42).len() == 64 && !short(&line(43)));
+    // All that the states take too, and all that they refuse.
+    for other in [
+        "GET / HTTP/1.0\r\n\r\n",
+        "\r\nGET / HTTP/1.1\r\n\r\n",
+        "GET a HTTP/1.1\r\n\r\n",
+        "GET /%4 HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nX: a\n\r\n\r\n",
+        "GET / HTTP/1.1\r\nX : a\r\n\r\n",
+        "GET / HTTP/1.1\r\n: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n\r\n",
+        " / HTTP/1.1\r\n\r\n",
+    ] {
+        assert!(!short(other), "{other:?}");
+    }
+    let fields = |count| format!("GET / HTTP/1.1\r\n{}\r\n", "a:\r\n".repeat(count));
+    for (count, taken) in [(FIELD_LIMIT, true), (FIELD_LIMIT + 1, false)] {
+        let head = fields(count);
+        assert_eq!(scanner().whole(head.as_bytes()).is_some(), taken);
+        assert_eq!(
+            matches!(scanner().push(head.as_bytes()), Scan::Done { .. }),
+            taken
+        );
+    }
+}

@@ -27,10 +27,10 @@ fn decision() -> Decision {
         service: Some("echo".into()),
         realm: None,
         subject: None,
-        carrier: Some("query:access_token".to_owned()),
+        carrier: Some("query:access_token".into()),
         scheme: Some(Cow::Borrowed("Bearer")),
         method: Some("GET"),
-        path: Some("/api/ws".to_owned()),
+        path: Some("/api/ws".into()),
         params: vec!["access_token".to_owned(), "?".to_owned()],
         peer: "127.0.0.1:5000".parse().unwrap(),
         request: RequestId([0, 1, 2, 3, 4, 5, 6, 7]),
@@ -80,7 +80,7 @@ fn e17_a_decision_is_one_line_in_both_formats() {
 fn r10_a_peers_value_is_cut_and_cannot_forge_a_line_or_steer_a_terminal() {
     let path = format!("/\n2026 INFO \u{1b}[2J \"x\" \u{202e}ö😀{}", "a".repeat(300));
     let note = Note::Decision(Box::new(Decision {
-        path: Some(path.clone()),
+        path: Some(path.as_str().into()),
         ..decision()
     }));
     let text = text_of(&note);
