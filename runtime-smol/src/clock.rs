@@ -28,10 +28,4 @@ impl Clock {
             unix: UnixTime::new(unix),
         }
     }
-
-    /// Returns `moment` on the operating system's clock; `None` if it lies beyond what that clock
-    /// can tell, which is never.
-    pub(crate) fn instant(self, moment: Moment) -> Option<Instant> {
-        self.epoch.checked_add(moment.since_start())
-    }
 }

@@ -1,11 +1,10 @@
 //! Opening what the core asks for: TCP streams, and files beneath a root.
 
 use std::fs::File;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use async_io::Async;
 use blocking::{Unblock, unblock};
 use countersign_core::gateway::Lookups;
 use countersign_core::leg::{ClientTls, Destination, DialError, Opened};
@@ -14,6 +13,7 @@ use countersign_core::time::UnixTime;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::reactor::Reactor;
 use crate::socket::Socket;
 use crate::stream::{Io, secured};
 
@@ -25,9 +25,13 @@ const READ_AHEAD: usize = 16 * 1024;
 const OPEN_ATTEMPTS: usize = 8;
 
 /// Opens a stream. There is no time limit: the core drops what takes too long.
-pub(crate) async fn dial(to: Destination, lookups: Arc<Lookups>) -> Result<(Io, Opened), DialError> {
+pub(crate) async fn dial(
+    to: Destination,
+    lookups: Arc<Lookups>,
+    reactor: Arc<Reactor>,
+) -> Result<(Io, Opened), DialError> {
     match to {
-        Destination::Tcp { host, port, tls } => tcp(host, port, tls, &lookups).await,
+        Destination::Tcp { host, port, tls } => tcp(host, port, tls, &lookups, &reactor).await,
         Destination::File { root, segments } => {
             let (file, opened) = unblock(move || beneath(&root, &segments)).await?;
             Ok((
@@ -43,11 +47,12 @@ async fn tcp(
     port: u16,
     tls: Option<ClientTls>,
     lookups: &Arc<Lookups>,
+    reactor: &Arc<Reactor>,
 ) -> Result<(Io, Opened), DialError> {
     let mut failure = DialError::Name;
     for address in resolve(host, port, lookups).await? {
-        let socket = match Async::<TcpStream>::connect(address).await {
-            Ok(stream) => Socket::new(stream),
+        let socket = match Socket::connect(address, reactor).await {
+            Ok(socket) => socket,
             Err(error) => {
                 failure = faults::undialed(&error);
                 continue;
@@ -168,8 +173,8 @@ mod tests {
             root: folder.join("root"),
             segments,
         };
-        async_io::block_on(async {
-            let (Io::File(mut file), opened) = dial(to, Arc::default()).await? else {
+        Reactor::of_thread().block_on(async {
+            let (Io::File(mut file), opened) = dial(to, Arc::default(), Reactor::of_thread()).await? else {
                 panic!("a file was dialed");
             };
             let mut contents = String::new();
@@ -214,12 +219,19 @@ mod tests {
         // `localhost` is [::1] and 127.0.0.1 in some order; only one of them listens.
         let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (_, opened) =
-            async_io::block_on(tcp("localhost".to_owned(), address.port(), None, &Arc::default()))
-                .unwrap_or_else(|_| panic!());
+        let reactor = Reactor::of_thread();
+        let dial = |host: &str| {
+            reactor.block_on(tcp(
+                host.to_owned(),
+                address.port(),
+                None,
+                &Arc::default(),
+                &reactor,
+            ))
+        };
+        let (_, opened) = dial("localhost").unwrap_or_else(|_| panic!());
         assert_eq!(opened.remote, Some(address));
         drop(listener);
-        let refused = async_io::block_on(tcp("127.0.0.1".to_owned(), address.port(), None, &Arc::default()));
-        assert_eq!(refused.err(), Some(DialError::Refused));
+        assert_eq!(dial("127.0.0.1").err(), Some(DialError::Refused));
     }
 }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use blocking::{Task, unblock};
@@ -16,6 +17,7 @@ use countersign_core::note::Note;
 use countersign_core::ops::alarms::{Alarm, Alarms};
 use countersign_core::time::{Moment, Now};
 
+use crate::reactor::Reactor;
 use crate::server::Shared;
 use crate::stream::{Event, Stream};
 
@@ -35,11 +37,18 @@ thread_local! {
 pub(crate) struct Drive {
     run: Option<Box<Run>>,
     shared: Arc<Shared>,
+    reactor: Arc<Reactor>,
 }
 
 impl Drive {
     /// Drives `connection`; the keeper's has no client.
-    pub(crate) fn new(connection: Connection, client: Option<Stream>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        connection: Connection,
+        client: Option<Stream>,
+        shared: Arc<Shared>,
+        reactor: Arc<Reactor>,
+    ) -> Self {
+        reactor.connections.fetch_add(1, Ordering::Relaxed);
         Self {
             run: Some(Box::new(Run {
                 connection,
@@ -48,8 +57,10 @@ impl Drive {
                 alarm: Alarm::default(),
                 waker: Waker::noop().clone(),
                 shared: Arc::clone(&shared),
+                reactor: Arc::clone(&reactor),
             })),
             shared,
+            reactor,
         }
     }
 
@@ -78,6 +89,7 @@ impl Drop for Drive {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(run))) {
             self.panicked(payload);
         }
+        self.reactor.connections.fetch_sub(1, Ordering::Relaxed);
         self.shared.departed();
     }
 }
@@ -89,11 +101,12 @@ struct Run {
     alarm: Alarm,
     waker: Waker,
     shared: Arc<Shared>,
+    reactor: Arc<Reactor>,
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.shared.alarms.stop(&mut self.alarm);
+        self.reactor.alarms.stop(&mut self.alarm);
     }
 }
 
@@ -107,7 +120,7 @@ impl Run {
         if !self.waker.will_wake(cx.waker()) {
             self.waker.clone_from(cx.waker());
             self.connection.set_waker(&self.waker);
-            self.shared.alarms.stop(&mut self.alarm);
+            self.reactor.alarms.stop(&mut self.alarm);
         }
         READ.with_borrow_mut(|scratch| {
             for _ in 0..ROUNDS {
@@ -143,12 +156,13 @@ impl Run {
                         return Poll::Ready(Round::Again);
                     }
                 }
-                watch(&mut self.alarm, &self.shared.alarms, wait.deadline(), now, cx);
+                watch(&mut self.alarm, &self.reactor.alarms, wait.deadline(), now, cx);
                 return Poll::Pending;
             }
-            Step::Dial(dial) => self
-                .legs
-                .push((dial.leg, Stream::dialing(dial, self.shared.gateway.lookups()))),
+            Step::Dial(dial) => self.legs.push((
+                dial.leg,
+                Stream::dialing(dial, self.shared.gateway.lookups(), &self.reactor),
+            )),
             Step::Secure(leg, tls) => {
                 if let Some(stream) = stream(&mut self.legs, leg) {
                     stream.secure(tls);

@@ -1,12 +1,16 @@
-//! countersign on smol: async-io and futures-rustls bound to the sans-IO core.
+//! countersign on smol: async-executor, blocking and futures-rustls bound to the sans-IO core.
 //!
-//! One future per connection owns all its streams and polls them directly; a few threads run all
-//! futures. Nothing is decided here: every answer comes from the core.
+//! One future per connection owns all its streams and polls them directly; a few threads run all futures, each
+//! those that it accepted, with an epoll instance of its own. Nothing is decided here: every answer comes from the
+//! core.
 
+mod bell;
 mod clock;
 mod dial;
 mod drive;
 mod files;
+mod listener;
+mod reactor;
 mod server;
 mod socket;
 mod stream;

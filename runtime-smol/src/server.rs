@@ -1,44 +1,45 @@
 //! Binding, accepting, and the threads that everything runs on.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::ready;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use async_executor::Executor;
-use async_io::{Async, Timer};
 use countersign_core::config::Files;
 use countersign_core::connection::{Connection, Peer};
 use countersign_core::gateway::{Gateway, Listener};
 use countersign_core::note::Note;
-use countersign_core::ops::alarms::Alarms;
 use countersign_core::ops::{faults, program};
-use futures_lite::future::{or, poll_fn, yield_now};
+use countersign_core::time::Moment;
+use futures_lite::future::{or, poll_fn};
+use rustix::net::sockopt::set_tcp_nodelay;
 
 use crate::capacity;
 use crate::clock::Clock;
 use crate::drive::Drive;
+use crate::listener::Acceptor;
+use crate::reactor::Reactor;
 use crate::socket::Socket;
 use crate::stream::Stream;
 
 /// How many connections the operating system keeps ready while nobody accepts them.
 const BACKLOG: i32 = 1024;
 
-/// How many connections are accepted in a row before other work gets its turn.
-const ACCEPTS: usize = 16;
-
 /// How long accepting pauses after an error: most of them, like a lack of descriptors, last.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// At most one line about failed accepts in this time.
 const ACCEPT_NOTES: Duration = Duration::from_secs(1);
+
+/// How many connections more than another thread's one may have before it hands over what it accepts. Handing
+/// over wakes the other, and who accepted has the connection at hand.
+const AHEAD: usize = 64;
 
 /// How long the keeper is away after a fault.
 const KEEPER_PAUSE: Duration = Duration::from_secs(1);
@@ -74,7 +75,6 @@ pub(crate) struct Shared {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) clock: Clock,
     pub(crate) log: Log,
-    pub(crate) alarms: Alarms,
     /// Somebody waits for the last connection.
     ending: Mutex<bool>,
     ended: Condvar,
@@ -95,9 +95,31 @@ impl Shared {
     }
 }
 
+/// A bound address that all threads accept from.
+#[derive(Debug)]
+struct Bound {
+    listener: Listener,
+    socket: Arc<TcpListener>,
+    address: SocketAddr,
+    /// When the log was last told that nothing can be accepted.
+    noted: Mutex<Option<Moment>>,
+}
+
+impl Bound {
+    /// Says whether the log is told at `now` that nothing can be accepted.
+    fn notes(&self, now: Moment) -> bool {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = noted.is_none_or(|last| now.since(last) >= ACCEPT_NOTES);
+        if due {
+            *noted = Some(now);
+        }
+        due
+    }
+}
+
 /// The bound addresses of a gateway, on which nobody accepts yet.
 #[derive(Debug)]
-pub struct Listeners(Vec<(Listener, Async<TcpListener>, SocketAddr)>);
+pub struct Listeners(Vec<Bound>);
 
 impl Listeners {
     /// Binds every address that the configuration names, or none.
@@ -109,20 +131,41 @@ impl Listeners {
             // SO_REUSEADDR is set by the standard library.
             let socket = TcpListener::bind(listener.address)?;
             rustix::net::listen(&socket, BACKLOG)?;
+            socket.set_nonblocking(true)?;
+            // What is accepted has it from the listener. Without it only latency is lost.
+            let _ = set_tcp_nodelay(&socket, true);
             let address = socket.local_addr()?;
-            Ok((Async::new(socket)?, address))
+            Ok((Arc::new(socket), address))
         };
         let bound = gateway.listeners().into_iter().map(|listener| {
             let (socket, address) =
                 bind(listener.clone()).map_err(|error| faults::unbound(&listener, &error))?;
-            Ok((listener, socket, address))
+            Ok(Bound {
+                listener,
+                socket,
+                address,
+                noted: Mutex::default(),
+            })
         });
         bound.collect::<io::Result<_>>().map(Self)
     }
 
     /// Returns the bound addresses with their real ports, in the order of the configuration.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().map(|(_, _, address)| *address).collect()
+        self.0.iter().map(|bound| bound.address).collect()
+    }
+}
+
+/// What one thread runs. Its tasks only refer to it, or they would hold themselves.
+struct Worker {
+    reactor: Arc<Reactor>,
+    executor: Executor<'static>,
+}
+
+impl Worker {
+    fn new(clock: Clock) -> io::Result<Arc<Self>> {
+        let (reactor, executor) = (Arc::new(Reactor::new(clock)?), Executor::new());
+        Ok(Arc::new(Self { reactor, executor }))
     }
 }
 
@@ -133,8 +176,8 @@ pub struct Server {
     /// Closing it stops the threads.
     running: async_channel::Sender<()>,
     threads: Vec<JoinHandle<()>>,
-    /// Holds every connection; the accepting tasks in it only refer to it.
-    executor: Arc<Executor<'static>>,
+    /// One for each thread.
+    workers: Vec<Arc<Worker>>,
     keeper: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
@@ -167,25 +210,26 @@ impl Server {
                 gateway,
                 clock: options.clock,
                 log: options.log,
-                alarms: Alarms::default(),
                 ending: Mutex::new(false),
                 ended: Condvar::new(),
             }),
             addresses: listeners.addresses(),
             running,
             threads: Vec::new(),
-            executor: Arc::new(Executor::new()),
+            workers: Vec::new(),
             keeper: None,
         };
-        for number in 0..capacity().cores {
-            let (executor, stopped) = (Arc::clone(&server.executor), stopped.clone());
-            server.threads.push(
-                thread::Builder::new()
-                    .name(format!("io-{number}"))
-                    .spawn(move || {
-                        let _ = async_io::block_on(executor.run(stopped.recv()));
-                    })?,
-            );
+        let clock = server.shared.clock;
+        for _ in 0..capacity().cores.max(1) {
+            server.workers.push(Worker::new(clock)?);
+        }
+        for (number, worker) in server.workers.iter().enumerate() {
+            let (worker, stopped) = (Arc::clone(worker), stopped.clone());
+            let run = move || {
+                let _ = worker.reactor.block_on(worker.executor.run(stopped.recv()));
+            };
+            let thread = thread::Builder::new().name(format!("io-{number}"));
+            server.threads.push(thread.spawn(run)?);
         }
         let (errands, inbox) = channel();
         let shared = Arc::clone(&server.shared);
@@ -193,25 +237,30 @@ impl Server {
             .name("keeper".to_owned())
             .spawn(move || keep(&shared, options.config, options.files, &inbox))?;
         server.keeper = Some((errands, keeper));
-        server.executor.spawn(ask(Arc::clone(&server.shared))).detach();
-        server.executor.spawn(ring(Arc::clone(&server.shared))).detach();
-        for (listener, _, address) in &listeners.0 {
-            server.shared.note(program::listening(listener, *address));
+        if let Some(worker) = server.workers.first() {
+            let ask = ask(Arc::clone(&server.shared), Arc::clone(&worker.reactor));
+            worker.executor.spawn(ask).detach();
         }
-        for (listener, socket, address) in listeners.0 {
-            let executor = Arc::downgrade(&server.executor);
-            let shared = Arc::clone(&server.shared);
-            let accept = accept(listener, (socket, address), shared, move |drive| {
-                match executor.upgrade() {
-                    Some(executor) => executor.spawn(drive).detach(),
-                    None => drop(drive),
-                }
-            });
-            let stopped = stopped.clone();
-            let stop = async move {
-                let _ = stopped.recv().await;
-            };
-            server.executor.spawn(or(stop, accept)).detach();
+        for bound in &listeners.0 {
+            server
+                .shared
+                .note(program::listening(&bound.listener, bound.address));
+        }
+        let workers: Arc<[_]> = server.workers.iter().map(Arc::downgrade).collect();
+        for bound in listeners.0.into_iter().map(Arc::new) {
+            for (own, worker) in server.workers.iter().enumerate() {
+                let crew = Crew {
+                    reactor: Arc::clone(&worker.reactor),
+                    own,
+                    workers: Arc::clone(&workers),
+                };
+                let accept = accept(Arc::clone(&bound), Arc::clone(&server.shared), crew);
+                let stopped = stopped.clone();
+                let stop = async move {
+                    let _ = stopped.recv().await;
+                };
+                worker.executor.spawn(or(stop, accept)).detach();
+            }
         }
         Ok(server)
     }
@@ -269,91 +318,95 @@ impl Drop for Server {
     }
 }
 
-/// Accepts connections and hands each to `spawn`. Never ends.
-async fn accept(
-    listener: Listener,
-    (socket, address): (Async<TcpListener>, SocketAddr),
-    shared: Arc<Shared>,
-    spawn: impl Fn(Drive),
-) {
-    let mut noted = None;
-    loop {
-        for _ in 0..ACCEPTS {
-            match socket.accept().await {
-                Ok((stream, remote)) => {
-                    if let Some(drive) = admit(&listener, stream, (remote, address), &shared) {
-                        spawn(drive);
-                    }
-                }
-                Err(error) => {
-                    let now = shared.clock.now();
-                    if noted.is_none_or(|last| now.at.since(last) >= ACCEPT_NOTES) {
-                        noted = Some(now.at);
-                        let (server, error) = (Arc::clone(&listener.id), error.to_string());
-                        (shared.log)(&Note::AcceptFailed { server, error }, now);
-                    }
-                    Timer::after(ACCEPT_PAUSE).await;
-                }
-            }
+/// The threads that share the listeners, as one of them sees them.
+struct Crew {
+    reactor: Arc<Reactor>,
+    own: usize,
+    workers: Arc<[Weak<Worker>]>,
+}
+
+impl Crew {
+    /// Returns who drives what this thread accepts: itself, unless it is [`AHEAD`]. None when the server ends.
+    fn next(&self) -> Option<Arc<Worker>> {
+        let connections = |worker: &Worker| worker.reactor.connections.load(Ordering::Relaxed);
+        let own = self.workers.get(self.own)?.upgrade()?;
+        let mine = connections(&own);
+        if mine < AHEAD {
+            return Some(own);
         }
-        yield_now().await;
+        let least = self
+            .workers
+            .iter()
+            .filter_map(Weak::upgrade)
+            .min_by_key(|worker| connections(worker));
+        least
+            .filter(|worker| connections(worker) + AHEAD <= mine)
+            .or(Some(own))
+    }
+}
+
+/// Accepts connections. Never ends.
+async fn accept(bound: Arc<Bound>, shared: Arc<Shared>, crew: Crew) {
+    loop {
+        let error = match Acceptor::new(&bound.socket, &crew.reactor) {
+            Ok(mut acceptor) => loop {
+                match poll_fn(|cx| acceptor.poll_accept(cx)).await {
+                    Ok((stream, remote)) => admit(&bound, stream, remote, &shared, &crew),
+                    Err(error) => {
+                        acceptor.withdraw();
+                        break error;
+                    }
+                }
+            },
+            Err(error) => error,
+        };
+        let now = shared.clock.now();
+        if bound.notes(now.at) {
+            let (server, error) = (Arc::clone(&bound.listener.id), error.to_string());
+            (shared.log)(&Note::AcceptFailed { server, error }, now);
+        }
+        crew.reactor.pause(ACCEPT_PAUSE).await;
     }
 }
 
 /// Makes a connection of an accepted stream, or closes it if a limit is reached.
-fn admit(
-    listener: &Listener,
-    socket: Async<TcpStream>,
-    (remote, bound): (SocketAddr, SocketAddr),
-    shared: &Arc<Shared>,
-) -> Option<Drive> {
+fn admit(bound: &Bound, socket: TcpStream, remote: SocketAddr, shared: &Arc<Shared>, crew: &Crew) {
     let now = shared.clock.now();
-    let admission = shared.gateway.admit(listener.server, remote.ip(), now)?;
-    let peer = Peer {
-        server: listener.server,
-        remote,
-        local: if bound.ip().is_unspecified() {
-            // It fails for a connection that its peer has reset already.
-            socket.get_ref().local_addr().ok()?
-        } else {
-            bound
-        },
+    let server = bound.listener.server;
+    let Some(admission) = shared.gateway.admit(server, remote.ip(), now) else {
+        return;
     };
-    // Without it only latency is lost.
-    let _ = socket.get_ref().set_nodelay(true);
+    let local = if bound.address.ip().is_unspecified() {
+        // It fails for a connection that its peer has reset already.
+        socket.local_addr().ok()
+    } else {
+        Some(bound.address)
+    };
+    let (Some(local), Some(worker)) = (local, crew.next()) else {
+        return;
+    };
+    let peer = Peer {
+        server,
+        remote,
+        local,
+    };
     let connection = Connection::client(admission, peer, now);
-    Some(Drive::new(
-        connection,
-        Some(Stream::accepted(Socket::new(socket))),
-        Arc::clone(shared),
-    ))
-}
-
-/// Asks verifiers elsewhere for all connections. A fault of it ends what was asked at that moment.
-async fn ask(shared: Arc<Shared>) {
-    loop {
-        let keeper = Connection::keeper(&shared.gateway, shared.clock.now());
-        Drive::new(keeper, None, Arc::clone(&shared)).await;
-        // Whatever ended it may be there still.
-        Timer::after(KEEPER_PAUSE).await;
+    // It fails when the system has no memory for it.
+    if let Ok(socket) = Socket::new(socket, &worker.reactor) {
+        let (shared, reactor) = (Arc::clone(shared), Arc::clone(&worker.reactor));
+        let drive = Drive::new(connection, Some(Stream::accepted(socket)), shared, reactor);
+        worker.executor.spawn(drive).detach();
     }
 }
 
-/// Rings for the deadlines of all connections: one timer, where a timer for each of them would wake
-/// the reactor for each. Never ends.
-async fn ring(shared: Arc<Shared>) {
-    let mut timer = Timer::never();
-    poll_fn(|cx| {
-        loop {
-            let next = shared.alarms.ring(shared.clock.now().at, cx.waker());
-            match next.and_then(|next| shared.clock.instant(next)) {
-                Some(instant) => timer.set_at(instant),
-                None => timer = Timer::never(),
-            }
-            ready!(Pin::new(&mut timer).poll(cx));
-        }
-    })
-    .await
+/// Asks verifiers elsewhere for all connections. A fault of it ends what was asked at that moment.
+async fn ask(shared: Arc<Shared>, reactor: Arc<Reactor>) {
+    loop {
+        let keeper = Connection::keeper(&shared.gateway, shared.clock.now());
+        Drive::new(keeper, None, Arc::clone(&shared), Arc::clone(&reactor)).await;
+        // Whatever ended it may be there still.
+        reactor.pause(KEEPER_PAUSE).await;
+    }
 }
 
 /// Refreshes the gateway every [`REFRESH`], and reloads it on demand, until the server is gone.

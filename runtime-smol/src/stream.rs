@@ -17,6 +17,7 @@ use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use rustls::{HandshakeKind, ServerConfig};
 
 use crate::dial::dial;
+use crate::reactor::Reactor;
 use crate::socket::Socket;
 
 /// How many bytes rustls may hold of one direction of one leg: one full TLS record.
@@ -85,8 +86,9 @@ impl Stream {
     }
 
     /// A stream that is being opened.
-    pub(crate) fn dialing(dialed: Dial, lookups: &Arc<Lookups>) -> Self {
-        Self::new(State::Dialing(Box::pin(dial(dialed.to, Arc::clone(lookups)))))
+    pub(crate) fn dialing(dialed: Dial, lookups: &Arc<Lookups>, reactor: &Arc<Reactor>) -> Self {
+        let opening = dial(dialed.to, Arc::clone(lookups), Arc::clone(reactor));
+        Self::new(State::Dialing(Box::pin(opening)))
     }
 
     const fn new(state: State) -> Self {

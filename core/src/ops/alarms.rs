@@ -87,14 +87,21 @@ impl Alarms {
     /// if nobody waits. `timer` is woken when that becomes earlier.
     pub fn ring(&self, now: Moment, timer: &Waker) -> Option<Moment> {
         let mut table = self.lock();
-        // What is due at `now` itself has a smaller number.
-        let later = table.entries.split_off(&(now, u64::MAX));
-        let due = std::mem::replace(&mut table.entries, later);
+        let mut due = Vec::new();
+        while let Some(entry) = table.entries.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            due.push(entry.remove());
+        }
         table.due = table.entries.first_key_value().map(|((at, _), _)| *at);
-        table.timer = Some(timer.clone());
+        match &mut table.timer {
+            Some(known) => known.clone_from(timer),
+            none => *none = Some(timer.clone()),
+        }
         let again = table.due;
         drop(table);
-        for waker in due.into_values() {
+        for waker in due {
             waker.wake();
         }
         again

@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used)]
 
-use async_io::Async;
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +7,6 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use async_io::block_on;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
@@ -36,7 +34,8 @@ fn sockets() -> (Socket, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, _) = listener.accept().unwrap();
-    (Socket::new(Async::new(server).unwrap()), client)
+    server.set_nonblocking(true).unwrap();
+    (Socket::new(server, &Reactor::of_thread()).unwrap(), client)
 }
 
 /// A stream on which TLS begins.
@@ -64,7 +63,8 @@ fn secured_pair() -> (Stream, Client) {
 /// Waits for the next event, and returns it with what was read.
 fn next(stream: &mut Stream, outgoing: &[u8], wants_read: bool) -> (Event, Vec<u8>) {
     let mut scratch = vec![0; 16 * 1024];
-    let event = block_on(poll_fn(|cx| stream.poll(cx, outgoing, wants_read, &mut scratch)));
+    let event =
+        Reactor::of_thread().block_on(poll_fn(|cx| stream.poll(cx, outgoing, wants_read, &mut scratch)));
     let read = if let Event::Data(length) = event {
         length
     } else {
@@ -77,7 +77,7 @@ fn next(stream: &mut Stream, outgoing: &[u8], wants_read: bool) -> (Event, Vec<u
 /// Polls once.
 fn now(stream: &mut Stream, outgoing: &[u8], wants_read: bool) -> Option<Event> {
     let poll = |cx: &mut Context<'_>| Poll::Ready(stream.poll(cx, outgoing, wants_read, &mut [0; 1024]));
-    match block_on(poll_fn(poll)) {
+    match Reactor::of_thread().block_on(poll_fn(poll)) {
         Poll::Ready(event) => Some(event),
         Poll::Pending => None,
     }
@@ -127,7 +127,7 @@ fn everything_is_sent_in_order_once_the_client_reads() {
         };
         left = &left[length..];
     }
-    block_on(poll_fn(|cx| {
+    Reactor::of_thread().block_on(poll_fn(|cx| {
         stream.hang_up(cx);
         Poll::Ready(())
     }));
@@ -138,7 +138,7 @@ fn everything_is_sent_in_order_once_the_client_reads() {
 #[test]
 fn a_hang_up_says_close_notify_and_leaves_the_reads() {
     let (mut stream, mut client) = secured_pair();
-    block_on(poll_fn(|cx| {
+    Reactor::of_thread().block_on(poll_fn(|cx| {
         stream.hang_up(cx);
         Poll::Ready(())
     }));
