@@ -30,6 +30,13 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 /// What the bell is registered as, beyond every place of the table.
 const BELL: u64 = u64::MAX;
 
+/// What is reported of a stream.
+const STREAM: EventFlags = EventFlags::IN
+    .union(EventFlags::OUT)
+    .union(EventFlags::PRI)
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::ET);
+
 /// A direction in which a socket can be ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
@@ -48,8 +55,8 @@ impl Way {
         }
     }
 
-    /// The bit of: no call will have to wait any more, since this way has ended or the socket failed. It is
-    /// reported once, and the calls before may still find bytes.
+    /// The bit of: a short call is not the last one, since this way has ended, or the socket failed, or urgent
+    /// data is among the bytes. It is reported once, and counts until a call would have had to wait.
     const fn over(self) -> u8 {
         self.ready() << 2
     }
@@ -62,6 +69,8 @@ fn bits(flags: EventFlags) -> u8 {
         (EventFlags::IN, Way::In.ready()),
         (EventFlags::OUT, Way::Out.ready()),
         (EventFlags::RDHUP, Way::In.over()),
+        // A read ends at the mark of urgent data, and is short although more stands behind it.
+        (EventFlags::PRI, Way::In.over()),
         (EventFlags::HUP, Way::In.over() | Way::Out.over()),
         (EventFlags::ERR, Way::In.over() | Way::Out.over()),
     ] {
@@ -300,14 +309,8 @@ impl Registration {
     /// The operating system refused to watch one more.
     pub(crate) fn new(reactor: &Arc<Reactor>, socket: impl AsFd, kind: Kind) -> io::Result<Self> {
         let (known, flags) = match kind {
-            Kind::Open => (
-                Way::Out.ready(),
-                EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
-            ),
-            Kind::Connecting => (
-                0,
-                EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
-            ),
+            Kind::Open => (Way::Out.ready(), STREAM),
+            Kind::Connecting => (0, STREAM),
             Kind::Listening => (0, EventFlags::IN | EventFlags::EXCLUSIVE),
         };
         let source = Arc::new(Source {

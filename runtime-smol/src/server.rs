@@ -427,3 +427,6 @@ fn keep(shared: &Shared, config: Option<PathBuf>, mut files: Box<dyn Files + Sen
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

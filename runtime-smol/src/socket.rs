@@ -120,8 +120,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Duration;
 
+    use futures_lite::future::or;
     use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
+    use rustix::net::SendFlags;
 
     use super::*;
 
@@ -166,6 +169,29 @@ mod tests {
                 assert_eq!(socket.read(&mut buffer).await.unwrap(), 0);
             });
         }
+    }
+
+    #[test]
+    fn what_stands_behind_urgent_data_is_read() {
+        let reactor = Reactor::of_thread();
+        let (mut socket, mut client) = pair(&reactor);
+        let mut buffer = [0; 8];
+        reactor.block_on(async {
+            for _ in 0..100 {
+                client.write_all(b"before").unwrap();
+                assert_eq!(rustix::net::send(&client, b"!", SendFlags::OOB), Ok(1));
+                client.write_all(b"behind").unwrap();
+                // A read ends at the mark, and is short although there is more.
+                assert_eq!(socket.read(&mut buffer).await.unwrap(), 6);
+                assert_eq!(&buffer[..6], b"before");
+                let behind = or(async { socket.read(&mut buffer).await.ok() }, async {
+                    reactor.pause(Duration::from_secs(5)).await;
+                    None
+                });
+                assert_eq!(behind.await, Some(6));
+                assert_eq!(&buffer[..6], b"behind");
+            }
+        });
     }
 
     #[test]
