@@ -129,6 +129,8 @@ impl Run {
                     Round::Over => return Poll::Ready(()),
                 }
             }
+            // Those who come before it in the queue.
+            self.reactor.look();
             cx.waker().wake_by_ref();
             Poll::Pending
         })

@@ -24,6 +24,9 @@ use crate::clock::Clock;
 /// Most reports that are taken from the operating system at once.
 const REPORTS: usize = 256;
 
+/// Most reports that are taken in between, by a task that goes on.
+const LOOKED_AT: usize = 64;
+
 /// Longest sleep between two looks at the deadlines: short enough for every form of the system call.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
@@ -88,7 +91,7 @@ pub(crate) struct Reactor {
     epoll: OwnedFd,
     bell: Arc<Bell>,
     table: Mutex<Table>,
-    /// How often it has waited.
+    /// How often it has asked for reports.
     turns: AtomicU64,
     /// How many connections its thread drives.
     pub(crate) connections: AtomicUsize,
@@ -155,6 +158,16 @@ impl Reactor {
         .await
     }
 
+    /// Wakes whoever waits for what has been reported or has come due meanwhile, without waiting. A task that
+    /// goes on without having waited does this first: the executor runs many tasks between two waits.
+    pub(crate) fn look(&self) {
+        self.alarms.ring(self.clock.now().at, Waker::noop());
+        let mut reports = Vec::with_capacity(LOOKED_AT);
+        // The bell stays as it is: whoever rang has not been heard yet.
+        self.collect(&mut reports, Some(Duration::ZERO));
+        self.report(&reports);
+    }
+
     /// Waits until something is reported, somebody rings or `longest` has passed, and wakes whoever waits for
     /// what was reported.
     fn wait(&self, reports: &mut Vec<Event>, longest: Option<Duration>) {
@@ -164,14 +177,24 @@ impl Reactor {
             Some(Duration::ZERO)
         };
         reports.clear();
+        self.collect(reports, longest);
+        self.bell.awake();
+        self.report(reports);
+    }
+
+    /// Waits for reports, at most as many as `reports` has room for.
+    fn collect(&self, reports: &mut Vec<Event>, longest: Option<Duration>) {
         // It fails only when a signal was handled meanwhile, and then nothing was reported.
         let _ = epoll::wait(
             &self.epoll,
             spare_capacity(reports),
             longest.map(timespec).as_ref(),
         );
-        self.bell.awake();
         self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Wakes whoever waits for what was reported.
+    fn report(&self, reports: &[Event]) {
         for report in reports {
             let (flags, token) = (report.flags, report.data.u64());
             let source = self.lock().find(token);
@@ -353,7 +376,7 @@ impl Registration {
         self.source.known.fetch_and(!bits, Ordering::Relaxed);
     }
 
-    /// Returns how often the thread has waited.
+    /// Returns how often the thread has asked for reports.
     pub(crate) fn turns(&self) -> u64 {
         self.reactor.turns.load(Ordering::Relaxed)
     }
@@ -374,6 +397,11 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::task::Wake;
     use std::thread;
     use std::time::Instant;
 
@@ -397,6 +425,38 @@ mod tests {
         let third = table.enter(source());
         assert!(second != third && table.places.len() == 2);
         assert!(table.find(BELL).is_none());
+    }
+
+    #[test]
+    fn a_look_wakes_for_what_was_reported_and_what_is_due_and_leaves_the_bell_rung() {
+        struct Woken(AtomicUsize);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let reactor = Arc::new(Reactor::new(Clock::start()).unwrap());
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let registration = Registration::new(&reactor, &ours, Kind::Open).unwrap();
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        let count = || woken.0.swap(0, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&waker);
+        reactor.look();
+        assert!(registration.poll(&cx, Way::In).is_pending());
+        reactor.look();
+        assert_eq!(count(), 0);
+        (&theirs).write_all(b"x").unwrap();
+        reactor.bell.wake_by_ref();
+        reactor.look();
+        assert_eq!(count(), 1);
+        assert!(registration.poll(&cx, Way::In).is_ready());
+        assert!(!reactor.bell.sleep(), "what was rung is still to be looked for");
+        reactor
+            .alarms
+            .set(&mut Alarm::default(), reactor.clock.now().at, &waker);
+        reactor.look();
+        assert_eq!(count(), 1);
     }
 
     #[test]
