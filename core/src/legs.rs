@@ -191,7 +191,12 @@ impl Legs {
     }
 
     pub(crate) fn next_action(&mut self) -> Option<LegAction> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_some() && self.actions.is_empty() {
+            // There are few of them in the life of a connection, and an idle one holds nothing for them.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     /// Returns a leg on which everything was sent and whose end was wanted, once.

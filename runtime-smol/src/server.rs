@@ -39,7 +39,7 @@ const ACCEPT_NOTES: Duration = Duration::from_secs(1);
 
 /// How many connections more than another thread's one may have before it hands over what it accepts. Handing
 /// over wakes the other, and who accepted has the connection at hand.
-const AHEAD: usize = 64;
+const AHEAD: usize = 8;
 
 /// How long the keeper is away after a fault.
 const KEEPER_PAUSE: Duration = Duration::from_secs(1);
