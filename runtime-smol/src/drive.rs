@@ -1,9 +1,7 @@
 //! The connection loop: one future that owns a connection and all its legs.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +11,6 @@ use blocking::{Task, unblock};
 use countersign_core::connection::{Connection, Input, Step};
 use countersign_core::job::Computed;
 use countersign_core::leg::Leg;
-use countersign_core::note::Note;
 use countersign_core::ops::alarms::{Alarm, Alarms};
 use countersign_core::time::{Moment, Now};
 
@@ -63,32 +60,25 @@ impl Drive {
             reactor,
         }
     }
-
-    fn panicked(&self, _payload: Box<dyn Any + Send>) {
-        self.shared.note(Note::Panicked);
-    }
 }
 
 impl Future for Drive {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(run) = &mut self.run else {
+        let Self { run, shared, .. } = &mut *self;
+        let Some(run) = run else {
             return Poll::Ready(());
         };
-        catch_unwind(AssertUnwindSafe(|| run.poll(cx))).unwrap_or_else(|payload| {
-            self.panicked(payload);
-            Poll::Ready(())
-        })
+        let polled = shared.guarded(|| run.poll(cx));
+        polled.unwrap_or(Poll::Ready(()))
     }
 }
 
 impl Drop for Drive {
     fn drop(&mut self) {
         let run = self.run.take();
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(run))) {
-            self.panicked(payload);
-        }
+        self.shared.guarded(|| drop(run));
         self.reactor.connections.fetch_sub(1, Ordering::Relaxed);
         self.shared.departed();
     }

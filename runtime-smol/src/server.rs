@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -84,6 +85,17 @@ impl Shared {
     /// Writes `note` to the log.
     pub(crate) fn note(&self, note: Note) {
         (self.log)(&note, self.clock.now());
+    }
+
+    /// Does `work` for one connection. Its panic is told, and is nobody else's: the executor would keep it to
+    /// itself and end the task, which may be the one that accepts.
+    pub(crate) fn guarded<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(work)).ok();
+        if done.is_none() {
+            // The log may be what panicked.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.note(Note::Panicked)));
+        }
+        done
     }
 
     /// Tells whoever waits for the last connection that one is gone.
@@ -351,7 +363,9 @@ async fn accept(bound: Arc<Bound>, shared: Arc<Shared>, crew: Crew) {
         let error = match Acceptor::new(&bound.socket, &crew.reactor) {
             Ok(mut acceptor) => loop {
                 match poll_fn(|cx| acceptor.poll_accept(cx)).await {
-                    Ok((stream, remote)) => admit(&bound, stream, remote, &shared, &crew),
+                    Ok((stream, remote)) => {
+                        shared.guarded(|| admit(&bound, stream, remote, &shared, &crew));
+                    }
                     Err(error) => {
                         acceptor.withdraw();
                         break error;
@@ -363,7 +377,7 @@ async fn accept(bound: Arc<Bound>, shared: Arc<Shared>, crew: Crew) {
         let now = shared.clock.now();
         if bound.notes(now.at) {
             let (server, error) = (Arc::clone(&bound.listener.id), error.to_string());
-            (shared.log)(&Note::AcceptFailed { server, error }, now);
+            shared.guarded(|| (shared.log)(&Note::AcceptFailed { server, error }, now));
         }
         crew.reactor.pause(ACCEPT_PAUSE).await;
     }

@@ -125,6 +125,11 @@ impl Shared {
         self.note(note, self.clock.now());
     }
 
+    /// Tells of a panic, which the log itself may have caused.
+    fn panicked(&self) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.note_now(&Note::Panicked)));
+    }
+
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,7 +172,7 @@ impl Shared {
             Ok(Ok(Some(quiet))) => return self.settle(entry, quiet),
             Ok(Ok(None)) => {}
             Ok(Err(error)) => self.failed(&entry.listener, &error),
-            Err(_) => self.note_now(&Note::Panicked),
+            Err(_) => self.panicked(),
         }
         self.open().mailboxes.remove(&entry.number);
         self.alarms.take_back(&entry.mailbox);
@@ -202,7 +207,7 @@ impl Shared {
                 // Whatever its end was: an alarm that stays here is a descriptor less for clients.
                 self.open().mailboxes.remove(&number);
                 if asked.is_err() {
-                    self.note_now(&Note::Panicked);
+                    self.panicked();
                 }
             }
             if self.open().stopping {
