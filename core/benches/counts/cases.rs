@@ -42,6 +42,7 @@ const fn share(run: fn() -> Outcome<()>) -> Case {
 /// All cases; ring's share comes before what it is subtracted from.
 pub(crate) static CASES: &[Case] = &[
     case("401 on a new connection", refusal),
+    case("401 on a kept connection", refusal_again),
     case("grant by a cached token, new connection", grant),
     share(|| ring_alone(Algorithm::Hs256)),
     case("HS256 token beyond ring", || verified(Algorithm::Hs256)),
@@ -102,6 +103,13 @@ fn refusal() -> Outcome<()> {
         }
         ends.end()
     })
+}
+
+fn refusal_again() -> Outcome<()> {
+    let (gateway, request) = (gateway()?, request("/echo", None));
+    let mut ends = Ends::accepted(&gateway)?;
+    let first = ends.exchange(Leg::CLIENT, &request)?;
+    count(|| expect(ends.exchange(Leg::CLIENT, &request)?, first))
 }
 
 fn grant() -> Outcome<()> {

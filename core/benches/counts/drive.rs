@@ -28,6 +28,8 @@ const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket
 pub(crate) fn gateway() -> Outcome<Arc<Gateway>> {
     let config = json!({
         "servers": [{"id": "edge", "listen": ["127.0.0.1:0"], "plaintext": true}],
+        // A kept connection is refused as often as it is counted.
+        "limits": {"attemptsPerConnection": 1000},
         "realms": {"demo": {"loginModules": [{
             "type": "jwt", "success": "required", "issuer": ISSUER, "audience": AUDIENCE,
             "verification": {"secret": {"HS256": {"keyFile": "token.key"}}},
