@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::syntax::list_items;
+use super::syntax::{is_same_ignoring_case, list_items};
 use crate::secret::Secret;
 
 /// Why a field that may stand once cannot be read.
@@ -127,7 +127,7 @@ impl Fields {
         lines
             .iter()
             .filter(move |line| {
-                line.name.length() == wanted.len() && self.slice(line.name).eq_ignore_ascii_case(wanted)
+                line.name.length() == wanted.len() && is_same_ignoring_case(self.slice(line.name), wanted)
             })
             .map(|line| self.slice(line.value))
     }
@@ -160,7 +160,7 @@ impl Fields {
 
     /// Says whether the list `name` has the whole member `token`, ignoring case.
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        let wanted = |item: &[u8]| item.eq_ignore_ascii_case(token.as_bytes());
+        let wanted = |item: &[u8]| is_same_ignoring_case(item, token.as_bytes());
         // Most lists have one member: they are not taken apart.
         self.get_all(name)
             .any(|value| wanted(value) || (value.contains(&b',') && list_items(value).any(wanted)))

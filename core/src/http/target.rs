@@ -7,7 +7,9 @@ use std::ops::Range;
 use super::host::Host;
 use super::origin::default_port;
 use super::request::Method;
-use super::syntax::{Decoded, is_escaped, is_path_byte, is_query_byte, is_unreserved, percent_decode};
+use super::syntax::{
+    Decoded, is_escaped, is_path_byte, is_query_byte, is_unreserved, percent_decode, split_at_byte,
+};
 use crate::secret::Secret;
 
 /// Why a text is no target of its method.
@@ -89,7 +91,7 @@ impl Target {
             )
         };
         let text = raw.get(rest.clone()).ok_or(BadTarget::Byte)?;
-        let (path, query) = match text.split_once('?') {
+        let (path, query) = match split_at_byte(text, b'?') {
             Some((path, query)) => {
                 let end = rest.start + path.len();
                 (rest.start..end, Some((end + 1..rest.end, query)))
