@@ -355,12 +355,12 @@ impl Connection {
         stale: bool,
     ) -> Reply {
         let digest = realm.digest_challenge(self.gateway().entropy(), asked.request, stale, now);
-        let mut reply = Reply::new(Status::Unauthorized);
-        let challenges = &realm.challenges;
-        challenges.each(error, digest.as_ref(), asked.with_origin, |challenge| {
-            reply.add("WWW-Authenticate", challenge);
-        });
-        reply.field("Cache-Control", "no-store")
+        let lines = if error.is_none() && digest.is_none() {
+            realm.invitation.lines(asked.with_origin).clone()
+        } else {
+            realm.challenges.lines(error, digest.as_ref(), asked.with_origin)
+        };
+        Reply::with_lines(Status::Unauthorized, lines)
     }
 
     /// The answer to a credential that is not good.

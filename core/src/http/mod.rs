@@ -28,7 +28,7 @@ pub use framing::BodyLength;
 pub use head::{FIELD_LIMIT, HeadLimits, HeadScanner, Scan};
 pub use host::{BadHost, Host, HostPattern};
 pub use origin::{BadOrigin, Origin, OriginPattern};
-pub(crate) use reply::put_quoted;
+pub(crate) use reply::{Lines, put_quoted};
 pub use reply::{BadField, Reply, check_field, quoted};
 pub use request::{Method, RequestHead, Version};
 pub use status::Status;
