@@ -73,7 +73,11 @@ impl Invitation {
 
     /// Returns them for a request with an Origin, or for one without.
     pub(crate) const fn lines(&self, with_origin: bool) -> &Lines {
-        if with_origin { &self.with_origin } else { &self.lines }
+        if with_origin {
+            &self.with_origin
+        } else {
+            &self.lines
+        }
     }
 }
 

@@ -201,7 +201,6 @@ impl Reply {
         self
     }
 
-
     /// Adds a field that is not of our own making.
     ///
     /// # Errors
