@@ -326,9 +326,16 @@ fn password_key(entropy: &Entropy, hash: &StoredHash, user: &str, password: &Sec
 /// Returns what the modules that were passed grant together, and what that rests on.
 pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Trail) {
     let mut trail = Trail::new();
+    let claims = passed.iter().find_map(|passed| match &passed.by {
+        By::Token(verified) if !verified.claims.is_empty() => Some(Arc::clone(&verified.claims)),
+        By::Token(_) | By::Password { .. } | By::Ephemeral(_) | By::Directory(_) => None,
+    });
     let mut grant = Grant {
+        identity: None,
         roles: BTreeSet::from([EVERYONE.to_owned()]),
-        ..Grant::default()
+        scopes: BTreeSet::new(),
+        claims: claims.unwrap_or_default(),
+        expires: None,
     };
     for Passed { module, by } in passed {
         let (authority, subject) = match by {
@@ -348,9 +355,6 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
                 trail.token_ids.extend(verified.jti);
                 grant.roles.extend(verified.roles);
                 grant.scopes.extend(verified.scopes);
-                if grant.claims.is_empty() {
-                    grant.claims = verified.claims;
-                }
                 if let Some(expires) = verified.expires {
                     grant.ends_by(Deadline::at_unix(expires, now));
                 }

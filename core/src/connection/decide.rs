@@ -17,7 +17,7 @@ use crate::auth::realm::Realm;
 use crate::authz::acl;
 use crate::config::UpstreamProtocol;
 use crate::gateway::{Place, Proof, StepUp};
-use crate::http::upgrade::accept_key;
+use crate::http::upgrade::accept_key_bytes;
 use crate::http::{Reply, RequestHead, Status};
 use crate::reason::Reason;
 use crate::rules::{Proxy, Service};
@@ -120,7 +120,7 @@ impl Connection {
                 .open_socket(&proof.grant, limit)
                 .ok_or_else(too_many)?;
             let memberships = self.join(now, &proof, &asked)?;
-            let reply = Reply::switching(&accept_key(key.as_str()), protocol.as_deref());
+            let reply = Reply::switching(accept_key_bytes(key.as_str()), protocol.as_deref());
             Ok((reply, counted, memberships))
         });
         asked.trace = trace;

@@ -61,14 +61,14 @@ impl Connection {
             }
             Scan::Done { used } => {
                 self.pending = bytes.get(used..).unwrap_or_default().to_vec();
-                let State::Head(scanner) = std::mem::replace(&mut self.state, State::Closed) else {
-                    return;
-                };
                 self.timers.stop_all();
                 // The rules of now: a connection can have waited for its request through a reload.
                 self.take_new_rules();
                 // Whatever is answered begins from here; a refusal that keeps the connection starts over.
-                self.state = State::Head(Self::scanner(&self.rules));
+                let anew = State::Head(Self::scanner(&self.rules));
+                let State::Head(scanner) = std::mem::replace(&mut self.state, anew) else {
+                    return;
+                };
                 match scanner.finish() {
                     Ok(head) => {
                         let request = self.request_id();

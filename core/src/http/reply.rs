@@ -173,7 +173,7 @@ impl Reply {
 
     /// 101: the connection goes on with WebSocket (RFC 6455 section 4.2.2). `accept` answers the
     /// key; without `protocol` no subprotocol is chosen.
-    pub fn switching(accept: &str, protocol: Option<&str>) -> Self {
+    pub fn switching(accept: impl AsRef<[u8]>, protocol: Option<&str>) -> Self {
         let mut reply = Self::new(Status::SwitchingProtocols);
         reply.upgrade = true;
         let reply = reply.field("Sec-WebSocket-Accept", accept);

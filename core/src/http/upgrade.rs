@@ -18,6 +18,9 @@ pub const PROTOCOL_LIMIT: usize = 64;
 /// Length of a Sec-WebSocket-Key: 16 bytes in base64 with padding.
 const KEY_LENGTH: usize = 24;
 
+/// Length of a Sec-WebSocket-Accept: the 20 bytes of a SHA-1 in base64 with padding.
+pub const ACCEPT_LENGTH: usize = 28;
+
 /// What the key is hashed with (RFC 6455 section 1.3).
 const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -147,11 +150,19 @@ pub fn protocols(fields: &Fields, lenient: bool) -> Result<Zeroizing<Vec<String>
 
 /// Returns the Sec-WebSocket-Accept for `key` (RFC 6455 section 4.2.2).
 pub fn accept_key(key: &str) -> String {
+    String::from_utf8_lossy(&accept_key_bytes(key)).into_owned()
+}
+
+/// Returns what [`accept_key`] does, without an allocation.
+pub fn accept_key_bytes(key: &str) -> [u8; ACCEPT_LENGTH] {
     // The protocol fixes SHA-1; nothing rests on its strength.
     let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
     context.update(key.as_bytes());
     context.update(KEY_SUFFIX.as_bytes());
-    STANDARD.encode(context.finish())
+    let mut accept = [0; ACCEPT_LENGTH];
+    // It has the length of its code, whatever was hashed.
+    let _ = STANDARD.encode_slice(context.finish(), &mut accept);
+    accept
 }
 
 fn check_with(head: &RequestHead, lenient: bool) -> Result<Upgrade, UpgradeError> {
