@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::syntax::{is_same_ignoring_case, list_items};
+use super::syntax::{is_same_ignoring_case, list_items, trim_ows};
 use crate::secret::Secret;
 
 /// Why a field that may stand once cannot be read.
@@ -75,18 +75,6 @@ impl Span {
             .get(self.start as usize..self.end as usize)
             .unwrap_or_default()
     }
-
-    /// Returns this without the white space at both ends (RFC 9110 section 5.6.3).
-    fn trimmed(mut self, bytes: &[u8]) -> Self {
-        let blank = |at: u32| matches!(bytes.get(at as usize), Some(b' ' | b'\t'));
-        while self.start < self.end && blank(self.start) {
-            self.start += 1;
-        }
-        while self.start < self.end && blank(self.end - 1) {
-            self.end -= 1;
-        }
-        self
-    }
 }
 
 /// Returns the bit of a field's name: the same for names that differ in case alone.
@@ -98,12 +86,9 @@ const fn bit(name: &[u8]) -> u64 {
 }
 
 impl Fields {
-    pub(super) fn new(bytes: Secret<Vec<u8>>, mut lines: Vec<Line>) -> Self {
-        let mut names = 0;
-        for line in &mut lines {
-            names |= bit(line.name.in_bytes(bytes.expose()));
-            line.value = line.value.trimmed(bytes.expose());
-        }
+    pub(super) fn new(bytes: Secret<Vec<u8>>, lines: Vec<Line>) -> Self {
+        let names = lines.iter().map(|line| bit(line.name.in_bytes(bytes.expose())));
+        let names = names.fold(0, |names, bit| names | bit);
         Self { bytes, lines, names }
     }
 
@@ -111,7 +96,7 @@ impl Fields {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.lines.iter().map(|line| {
             let name = str::from_utf8(self.slice(line.name)).unwrap_or_default();
-            (name, self.slice(line.value))
+            (name, self.value(line))
         })
     }
 
@@ -129,7 +114,7 @@ impl Fields {
             .filter(move |line| {
                 line.name.length() == wanted.len() && is_same_ignoring_case(self.slice(line.name), wanted)
             })
-            .map(|line| self.slice(line.value))
+            .map(|line| self.value(line))
     }
 
     /// Returns the value of the field `name` that may stand once, none if it is missing.
@@ -160,10 +145,28 @@ impl Fields {
 
     /// Says whether the list `name` has the whole member `token`, ignoring case.
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        let wanted = |item: &[u8]| is_same_ignoring_case(item, token.as_bytes());
-        // Most lists have one member: they are not taken apart.
-        self.get_all(name)
-            .any(|value| wanted(value) || (value.contains(&b',') && list_items(value).any(wanted)))
+        let mut has = false;
+        self.each_member(name, |member| {
+            has |= is_same_ignoring_case(member, token.as_bytes())
+        });
+        has
+    }
+
+    /// Hands `take` what [`list`](Self::list) yields, but for the empty value of a line.
+    pub(super) fn each_member(&self, name: &str, mut take: impl FnMut(&[u8])) {
+        for value in self.get_all(name) {
+            // Most lists have one member: they are not taken apart.
+            if value.contains(&b',') {
+                list_items(value).for_each(&mut take);
+            } else {
+                take(value);
+            }
+        }
+    }
+
+    /// Returns the value of a line without the white space around it (RFC 9110 section 5.5).
+    fn value(&self, line: &Line) -> &[u8] {
+        trim_ows(self.slice(line.value))
     }
 
     fn slice(&self, span: Span) -> &[u8] {

@@ -82,15 +82,27 @@ impl Key {
     /// has one form (RFC 4648 section 4).
     fn read(value: &[u8]) -> Option<Self> {
         let key: [u8; KEY_LENGTH] = value.try_into().ok()?;
-        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
         let [letters @ .., last, b'=', b'='] = key else {
             return None;
         };
-        // Without an early end the compiler looks at many bytes at once.
-        let good = letters.iter().fold(true, |good, &byte| good & letter(byte));
+        // Nearly all are good, so that an early end is worth less than what it costs at each letter.
+        let good = letters
+            .iter()
+            .fold(true, |good, &byte| good & BASE64_LETTERS[byte as usize]);
         (good && matches!(last, b'A' | b'Q' | b'g' | b'w')).then_some(Self(key))
     }
 }
+
+/// The letters of base64 (RFC 4648 section 4).
+static BASE64_LETTERS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
 
 /// What a correct upgrade request says. `Debug` prints no subprotocol: one may be a token.
 pub struct Upgrade {
