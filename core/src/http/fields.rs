@@ -36,7 +36,7 @@ pub(super) struct Line {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Span {
     start: u32,
-    end: u32,
+    length: u32,
 }
 
 impl Span {
@@ -44,8 +44,12 @@ impl Span {
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
             start: place(start),
-            end: place(end),
+            length: place(end.saturating_sub(start)),
         }
+    }
+
+    const fn end(self) -> usize {
+        self.start as usize + self.length as usize
     }
 
     /// Returns what begins where this does and ends at `end`.
@@ -55,25 +59,23 @@ impl Span {
 
     /// Returns what begins `gap` bytes behind this and ends at `end`.
     pub(super) fn next(self, gap: usize, end: usize) -> Self {
-        Self::of(self.end as usize + gap, end)
+        Self::of(self.end() + gap, end)
     }
 
     /// Returns what stands before this, but for `gap` bytes.
     pub(super) const fn before(self, gap: u32) -> Self {
         Self {
             start: 0,
-            end: self.start.saturating_sub(gap),
+            length: self.start.saturating_sub(gap),
         }
     }
 
     const fn length(self) -> usize {
-        self.end.saturating_sub(self.start) as usize
+        self.length as usize
     }
 
     pub(super) fn in_bytes(self, bytes: &[u8]) -> &[u8] {
-        bytes
-            .get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
+        bytes.get(self.start as usize..self.end()).unwrap_or_default()
     }
 }
 
@@ -145,23 +147,10 @@ impl Fields {
 
     /// Says whether the list `name` has the whole member `token`, ignoring case.
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        let mut has = false;
-        self.each_member(name, |member| {
-            has |= is_same_ignoring_case(member, token.as_bytes())
-        });
-        has
-    }
-
-    /// Hands `take` what [`list`](Self::list) yields, but for the empty value of a line.
-    pub(super) fn each_member(&self, name: &str, mut take: impl FnMut(&[u8])) {
-        for value in self.get_all(name) {
-            // Most lists have one member: they are not taken apart.
-            if value.contains(&b',') {
-                list_items(value).for_each(&mut take);
-            } else {
-                take(value);
-            }
-        }
+        let wanted = |item: &[u8]| is_same_ignoring_case(item, token.as_bytes());
+        // Most lists have one member: they are not taken apart.
+        self.get_all(name)
+            .any(|value| wanted(value) || (value.contains(&b',') && list_items(value).any(wanted)))
     }
 
     /// Returns the value of a line without the white space around it (RFC 9110 section 5.5).

@@ -143,7 +143,6 @@ impl Places {
     }
 
     /// Notes the line whose value ends at `end`.
-    #[inline]
     fn end_line(&mut self, end: usize) {
         if self.lines.is_empty() {
             self.lines.reserve_exact(FIRST_LINES);

@@ -9,7 +9,7 @@ use super::fields::Fields;
 use super::framing::{BodyLength, body_length};
 use super::head::{HeadLimits, HeadScanner, Places, Scan};
 use super::host::{BadHost, Host};
-use super::syntax::is_same_ignoring_case;
+use super::syntax::{is_same_ignoring_case, list_items};
 use super::target::{Target, TargetForm};
 use crate::secret::Secret;
 
@@ -109,11 +109,24 @@ struct Options {
 impl Options {
     fn of(fields: &Fields) -> Self {
         let mut options = Self::default();
-        fields.each_member("connection", |member| {
-            options.close |= is_same_ignoring_case(member, b"close");
-            options.upgrade |= is_same_ignoring_case(member, b"upgrade");
-        });
+        for value in fields.get_all("connection") {
+            // Most values have one member: they are not taken apart.
+            if !options.add(value) {
+                for member in list_items(value) {
+                    options.add(member);
+                }
+            }
+        }
         options
+    }
+
+    /// Adds a member; says whether it is one that counts.
+    fn add(&mut self, member: &[u8]) -> bool {
+        let close = is_same_ignoring_case(member, b"close");
+        let upgrade = is_same_ignoring_case(member, b"upgrade");
+        self.close |= close;
+        self.upgrade |= upgrade;
+        close || upgrade
     }
 }
 

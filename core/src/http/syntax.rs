@@ -55,11 +55,10 @@ pub(crate) fn is_same_ignoring_case(one: &[u8], other: &[u8]) -> bool {
     // The last word overlaps the one before it where the length is no multiple of eight.
     if let (Some(last), Some(other_last)) = (one.last_chunk::<8>(), other.last_chunk::<8>()) {
         let mut pairs = words.iter().zip(other_words);
-        return pairs.all(|(word, other)| lower_case(*word) == lower_case(*other))
-            && lower_case(*last) == lower_case(*other_last);
+        return pairs.all(|(word, other)| is_same_word(*word, *other)) && is_same_word(*last, *other_last);
     }
     match (halves(one), halves(other)) {
-        (Some(word), Some(other)) => lower_case(word) == lower_case(other),
+        (Some(word), Some(other)) => is_same_word(word, other),
         (_, _) => one.eq_ignore_ascii_case(other),
     }
 }
@@ -72,23 +71,29 @@ fn halves(text: &[u8]) -> Option<[u8; 8]> {
     Some([a, b, c, d, e, f, g, h])
 }
 
-/// Returns eight bytes with the letters from `A` to `Z` in lower case.
-const fn lower_case(word: [u8; 8]) -> u64 {
+/// Says whether eight bytes are the same but for the case of ASCII letters.
+const fn is_same_word(one: [u8; 8], other: [u8; 8]) -> bool {
     const EACH: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = EACH * 0x80;
-    let word = u64::from_ne_bytes(word);
-    // Without its highest bit no byte carries into the next one, which the sums set from `A` on, and behind
-    // `Z`. Bytes that had it are no letters.
-    let seven_bits = word & !HIGH;
-    let from_a = seven_bits + EACH * (0x80 - b'A' as u64);
-    let behind_z = seven_bits + EACH * (0x7F - b'Z' as u64);
-    let upper = from_a & !behind_z & !word & HIGH;
-    word | (upper >> 2)
+    /// The bit by which a letter in upper case differs from the one in lower case.
+    const CASE: u64 = EACH * 0x20;
+    let one = u64::from_ne_bytes(one);
+    let differing = one ^ u64::from_ne_bytes(other);
+    let folded = one | CASE;
+    // Without its highest bit no byte carries into the next one. The sums set it from `a` on, and behind
+    // `z`; bytes that had it are no letters.
+    let seven_bits = folded & !HIGH;
+    let from_a = seven_bits + EACH * (0x80 - b'a' as u64);
+    let behind_z = seven_bits + EACH * (0x7F - b'z' as u64);
+    let letters = from_a & !behind_z & !folded & HIGH;
+    // The highest bit, two places further down, is that of the case.
+    differing & !(letters >> 2) == 0
 }
 
 /// Says whether `byte` may stand in a field value: HTAB, SP, VCHAR or obs-text (RFC 9110 section 5.5).
 pub const fn is_value_byte(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7F)
+    // Without branches the compiler looks at many bytes at once.
+    (byte == b'\t') | ((byte >= b' ') & (byte != 0x7F))
 }
 
 /// Returns how many bytes at the beginning of `text` may stand in a field value (RFC 9110 section 5.5).
