@@ -390,14 +390,12 @@ pub(crate) fn judge_claims(
         let words = strings(value).flat_map(str::split_ascii_whitespace);
         scopes.extend(words.map(str::to_owned));
     }
-    let roles = rules
-        .roles
-        .iter()
-        .filter_map(|name| claims.get(name))
-        .flat_map(strings)
-        .filter(|role| !role.is_empty() && !is_reserved_role(role))
-        .map(str::to_owned)
-        .collect();
+    // There are few: a set that is collected would be sorted in a list of its own first.
+    let mut roles = BTreeSet::new();
+    for value in rules.roles.iter().filter_map(|name| claims.get(name)) {
+        let named = strings(value).filter(|role| !role.is_empty() && !is_reserved_role(role));
+        roles.extend(named.map(str::to_owned));
+    }
     if !claims_match(claims, rules) {
         return Err(Refusal::ClaimsMismatch);
     }

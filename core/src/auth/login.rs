@@ -332,7 +332,7 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
     });
     let mut grant = Grant {
         identity: None,
-        roles: BTreeSet::from([EVERYONE.to_owned()]),
+        roles: BTreeSet::new(),
         scopes: BTreeSet::new(),
         claims: claims.unwrap_or_default(),
         expires: None,
@@ -353,8 +353,8 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
                     trail.add_answer(*introspection.authority(), Arc::clone(&verified.claims));
                 }
                 trail.token_ids.extend(verified.jti);
-                grant.roles.extend(verified.roles);
-                grant.scopes.extend(verified.scopes);
+                join(&mut grant.roles, verified.roles);
+                join(&mut grant.scopes, verified.scopes);
                 if let Some(expires) = verified.expires {
                     grant.ends_by(Deadline::at_unix(expires, now));
                 }
@@ -386,7 +386,17 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
             });
         }
     }
+    grant.roles.insert(EVERYONE.to_owned());
     (grant, trail)
+}
+
+/// Adds `more` to a set, which mostly is empty and then becomes that.
+fn join(set: &mut BTreeSet<String>, more: BTreeSet<String>) {
+    if set.is_empty() {
+        *set = more;
+    } else {
+        set.extend(more);
+    }
 }
 
 /// Returns what `directory` says, or what it has to be asked; nothing if it could not be asked.

@@ -144,8 +144,8 @@ impl Connection {
                     registration: None,
                     revocations,
                 };
-                let (upstream, path) = (self.upstream(&wish.service), wish.place.path.clone());
-                let granted = Granted {
+                let upstream = self.upstream(&wish.service);
+                let mut granted = Granted {
                     asked,
                     wish,
                     proof,
@@ -154,7 +154,10 @@ impl Connection {
                 };
                 match upstream {
                     Some(upstream) => self.reach(now, granted, upstream),
-                    None => self.open(now, granted, Way::Served(&path)),
+                    None => {
+                        let path = std::mem::take(&mut granted.wish.place.path);
+                        self.open(now, granted, Way::Served(&path));
+                    }
                 }
             }
         }
