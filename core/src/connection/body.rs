@@ -77,7 +77,7 @@ impl Connection {
             let proceed = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.legs
                 .client_out()
-                .append(|out| out.extend_from_slice(proceed));
+                .extend(proceed);
         }
         self.timers
             .set(Timer::Body, now.at.after(self.rules.limits.head_timeout));

@@ -506,7 +506,7 @@ impl Read for Pipe<'_, '_> {
 
 impl Write for Pipe<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.append(|out| out.extend_from_slice(bytes));
+        self.out.extend(bytes);
         Ok(bytes.len())
     }
 
