@@ -80,15 +80,15 @@ impl Outgoing {
     }
 
     /// Appends `payload`, without a copy if it is large, or if nothing else waits.
-    pub(crate) fn push(&mut self, payload: Bytes) {
+    pub(crate) fn push(&mut self, payload: &Bytes) {
         if payload.len() <= COPY_LIMIT && self.len > 0 {
-            self.extend(&payload);
+            self.extend(payload);
         } else if !payload.is_empty() {
             if self.len == 0 {
                 self.clear();
             }
             self.len += payload.len();
-            self.add(Part::Shared(payload));
+            self.add(Part::Shared(Bytes::clone(payload)));
         }
     }
 
@@ -171,7 +171,7 @@ mod tests {
             {
                 let payload = vec![u8::try_from(i).unwrap_or(0); size];
                 expected.extend_from_slice(&payload);
-                out.push(Bytes::from(payload));
+                out.push(&Bytes::from(payload));
             }
             let mut got = Vec::new();
             while !out.is_empty() {
@@ -183,7 +183,7 @@ mod tests {
             }
             assert_eq!(got, expected);
             assert!(out.chunk().is_empty());
-            out.push(Bytes::from(vec![7; COPY_LIMIT + 1]));
+            out.push(&Bytes::from(vec![7; COPY_LIMIT + 1]));
             assert_eq!(out.chunk().len(), COPY_LIMIT + 1);
         }
     }
@@ -192,24 +192,24 @@ mod tests {
     fn what_waits_alone_is_shared_and_what_comes_behind_it_joins_its_write() {
         let mut out = Outgoing::default();
         let first = Bytes::from(vec![1; COPY_LIMIT]);
-        out.push(Bytes::clone(&first));
+        out.push(&first);
         assert_eq!(out.chunk().as_ptr(), first.as_ptr());
         // In the middle of a write, too.
         out.advance(COPY_LIMIT - 2);
-        out.push(Bytes::from_static(&[2]));
+        out.push(&Bytes::from_static(&[2]));
         out.extend(&[3]);
         assert_eq!((out.chunk(), out.len()), (&[1, 1, 2, 3][..], 4));
         out.advance(4);
-        out.push(Bytes::new());
+        out.push(&Bytes::new());
         assert!(out.is_empty() && out.chunk().is_empty());
     }
 
     #[test]
     fn e15_a_queue_that_never_runs_empty_does_not_grow() {
         let mut out = Outgoing::default();
-        out.push(Bytes::from_static(b"never sent whole"));
+        out.push(&Bytes::from_static(b"never sent whole"));
         for _ in 0..10_000 {
-            out.push(Bytes::from(vec![7; 1000]));
+            out.push(&Bytes::from(vec![7; 1000]));
             out.advance(1000);
         }
         assert_eq!(out.len(), 16);
