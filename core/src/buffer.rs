@@ -129,7 +129,10 @@ impl Outgoing {
 
     /// Forgets the first `n` bytes: the operating system has them.
     pub(crate) fn advance(&mut self, n: usize) {
-        let mut left = n.min(self.len);
+        if n >= self.len {
+            return self.clear();
+        }
+        let mut left = n;
         self.len -= left;
         while left > 0 {
             let step = left.min(self.chunk().len());
@@ -142,9 +145,6 @@ impl Outgoing {
                 self.taken = 0;
             }
         }
-        if self.len == 0 {
-            self.clear();
-        }
     }
 
     /// Forgets everything that waits, and gives its memory back: most connections are idle.
@@ -152,7 +152,10 @@ impl Outgoing {
         self.taken = 0;
         self.len = 0;
         self.first = None;
-        self.rest = VecDeque::new();
+        // Mostly there never was one.
+        if self.rest.capacity() > 0 {
+            self.rest = VecDeque::new();
+        }
     }
 }
 

@@ -73,10 +73,7 @@ impl Ends {
     }
 
     /// Returns the end that has come, the one that came first if there are several.
-    pub(super) fn due(&self, now: Now) -> Option<Close> {
-        if !self.first()?.is_due(now) {
-            return None;
-        }
+    fn due(&self, now: Now) -> Option<Close> {
         let due = self.all().filter(|(deadline, _)| deadline.is_due(now));
         Some(due.min_by_key(|(deadline, _)| deadline.at)?.1)
     }
@@ -101,14 +98,18 @@ fn either(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
 }
 
 impl Connection {
-    /// Runs the timer of the nearest end.
-    pub(super) fn watch_end(&mut self, now: Now) {
+    /// Returns the end that has come; otherwise runs the timer of the nearest one.
+    pub(super) fn watch_end(&mut self, now: Now) -> Option<Close> {
         let State::Serving(serving) = &self.state else {
-            return;
+            return None;
         };
         let Some(first) = serving.socket.ends.first() else {
-            return self.timers.stop(Timer::Expiry);
+            self.timers.stop(Timer::Expiry);
+            return None;
         };
+        if first.is_due(now) {
+            return serving.socket.ends.due(now);
+        }
         let by_wall = first.moment(now);
         let at = if by_wall.after(CLOCK_SLACK) < first.at {
             by_wall
@@ -116,5 +117,6 @@ impl Connection {
             first.at
         };
         self.timers.set(Timer::Expiry, at);
+        None
     }
 }

@@ -78,7 +78,6 @@ impl Connection {
         };
         let close = socket.call(now, &mut self.legs, |service, context| service.opened(context));
         self.state = State::Serving(Box::new(Serving { wire, socket }));
-        self.watch_end(now);
         if let Some(close) = close {
             self.end_socket(now, close);
         }
@@ -264,17 +263,13 @@ impl Connection {
         if let Some(close) = self.review_socket(now) {
             return self.end_socket(now, close);
         }
-        let State::Serving(serving) = &self.state else {
-            return;
-        };
-        if let Some(close) = serving.socket.ends.due(now) {
+        if let Some(close) = self.watch_end(now) {
             return self.end_socket(now, close);
         }
         // Behind the deadline: what has ended is not renewed.
         if let Some(close) = self.take_renewal(now) {
             return self.end_socket(now, close);
         }
-        self.watch_end(now);
         if let Some(close) = self.tick_session(now) {
             return self.end_socket(now, close);
         }

@@ -122,8 +122,10 @@ impl Mail {
         self.held = self.held.saturating_sub(size(&message));
         self.crowded &= is_crowded(self.held, limit);
         if self.first.is_none() {
-            // What a burst has made large is given back.
-            self.rest = VecDeque::new();
+            if self.rest.capacity() > 0 {
+                // What a burst has made large is given back.
+                self.rest = VecDeque::new();
+            }
             self.slow = false;
         }
         Some(message)
