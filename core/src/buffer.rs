@@ -61,9 +61,17 @@ impl Outgoing {
 
     /// Lets `write` append bytes behind what waits already.
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if !matches!(self.last(), Some(Part::Own(tail)) if tail.len() < PART_LIMIT) {
-            self.add(Part::Own(Vec::with_capacity(FIRST_ALLOCATION)));
-        }
+        self.make_room(FIRST_ALLOCATION);
+        self.write(write);
+    }
+
+    /// Appends a copy of `bytes`.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        self.make_room(bytes.len());
+        self.write(|tail| tail.extend_from_slice(bytes));
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(Part::Own(tail)) = self.last() {
             let before = tail.len();
             write(tail);
@@ -71,16 +79,31 @@ impl Outgoing {
         }
     }
 
-    /// Appends `payload`, without a copy if it is large.
-    pub(crate) fn push(&mut self, payload: Bytes) {
-        if payload.len() <= COPY_LIMIT {
-            self.append(|tail| tail.extend_from_slice(&payload));
-        } else {
+    /// Appends `payload`, without a copy if it is large, or if nothing else waits.
+    pub(crate) fn push(&mut self, payload: &Bytes) {
+        if payload.len() <= COPY_LIMIT && self.len > 0 {
+            self.extend(payload);
+        } else if !payload.is_empty() {
             if self.len == 0 {
                 self.clear();
             }
             self.len += payload.len();
-            self.add(Part::Shared(payload));
+            self.add(Part::Shared(Bytes::clone(payload)));
+        }
+    }
+
+    /// Makes the last part one that about `length` bytes can be appended to.
+    fn make_room(&mut self, length: usize) {
+        match self.last() {
+            Some(Part::Own(tail)) if tail.len() < PART_LIMIT => {}
+            // It was to be written alone, and is one write with what comes now.
+            Some(last @ Part::Shared(_)) if last.bytes().len() <= COPY_LIMIT => {
+                let shared = last.bytes();
+                let mut own = Vec::with_capacity(FIRST_ALLOCATION.max(shared.len() + length));
+                own.extend_from_slice(shared);
+                *last = Part::Own(own);
+            }
+            Some(_) | None => self.add(Part::Own(Vec::with_capacity(FIRST_ALLOCATION.max(length)))),
         }
     }
 
@@ -106,7 +129,10 @@ impl Outgoing {
 
     /// Forgets the first `n` bytes: the operating system has them.
     pub(crate) fn advance(&mut self, n: usize) {
-        let mut left = n.min(self.len);
+        if n >= self.len {
+            return self.clear();
+        }
+        let mut left = n;
         self.len -= left;
         while left > 0 {
             let step = left.min(self.chunk().len());
@@ -119,9 +145,6 @@ impl Outgoing {
                 self.taken = 0;
             }
         }
-        if self.len == 0 {
-            self.clear();
-        }
     }
 
     /// Forgets everything that waits, and gives its memory back: most connections are idle.
@@ -129,7 +152,10 @@ impl Outgoing {
         self.taken = 0;
         self.len = 0;
         self.first = None;
-        self.rest = VecDeque::new();
+        // Mostly there never was one.
+        if self.rest.capacity() > 0 {
+            self.rest = VecDeque::new();
+        }
     }
 }
 
@@ -148,7 +174,7 @@ mod tests {
             {
                 let payload = vec![u8::try_from(i).unwrap_or(0); size];
                 expected.extend_from_slice(&payload);
-                out.push(Bytes::from(payload));
+                out.push(&Bytes::from(payload));
             }
             let mut got = Vec::new();
             while !out.is_empty() {
@@ -160,17 +186,33 @@ mod tests {
             }
             assert_eq!(got, expected);
             assert!(out.chunk().is_empty());
-            out.push(Bytes::from(vec![7; COPY_LIMIT + 1]));
+            out.push(&Bytes::from(vec![7; COPY_LIMIT + 1]));
             assert_eq!(out.chunk().len(), COPY_LIMIT + 1);
         }
     }
 
     #[test]
+    fn what_waits_alone_is_shared_and_what_comes_behind_it_joins_its_write() {
+        let mut out = Outgoing::default();
+        let first = Bytes::from(vec![1; COPY_LIMIT]);
+        out.push(&first);
+        assert_eq!(out.chunk().as_ptr(), first.as_ptr());
+        // In the middle of a write, too.
+        out.advance(COPY_LIMIT - 2);
+        out.push(&Bytes::from_static(&[2]));
+        out.extend(&[3]);
+        assert_eq!((out.chunk(), out.len()), (&[1, 1, 2, 3][..], 4));
+        out.advance(4);
+        out.push(&Bytes::new());
+        assert!(out.is_empty() && out.chunk().is_empty());
+    }
+
+    #[test]
     fn e15_a_queue_that_never_runs_empty_does_not_grow() {
         let mut out = Outgoing::default();
-        out.push(Bytes::from_static(b"never sent whole"));
+        out.push(&Bytes::from_static(b"never sent whole"));
         for _ in 0..10_000 {
-            out.push(Bytes::from(vec![7; 1000]));
+            out.push(&Bytes::from(vec![7; 1000]));
             out.advance(1000);
         }
         assert_eq!(out.len(), 16);

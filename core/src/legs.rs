@@ -127,7 +127,7 @@ impl Legs {
         if let Some(state) = self.get_mut(leg)
             && state.hangup == Hangup::No
         {
-            state.out.append(|out| out.extend_from_slice(bytes));
+            state.out.extend(bytes);
         }
     }
 

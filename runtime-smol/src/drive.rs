@@ -22,7 +22,7 @@ use crate::stream::{Event, Stream};
 const SCRATCH: usize = 16 * 1024;
 
 /// Steps in a row before other connections of the thread get their turn: a busy peer is read and
-/// written a few hundred KiB at a time.
+/// written a few hundred KiB at a time. So few that one look at the clocks does for all of them.
 const ROUNDS: usize = 64;
 
 thread_local! {
@@ -112,9 +112,10 @@ impl Run {
             self.connection.set_waker(&self.waker);
             self.reactor.alarms.stop(&mut self.alarm);
         }
+        let now = self.shared.clock.now();
         READ.with_borrow_mut(|scratch| {
             for _ in 0..ROUNDS {
-                match ready!(self.round(cx, scratch)) {
+                match ready!(self.round(cx, now, scratch)) {
                     Round::Again => {}
                     Round::Over => return Poll::Ready(()),
                 }
@@ -128,8 +129,7 @@ impl Run {
 
     /// Does the next step of the connection. Pending when there is nothing to do until one of its
     /// legs, its jobs, its deadline or its bell wakes the task.
-    fn round(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Round> {
-        let now = self.shared.clock.now();
+    fn round(&mut self, cx: &mut Context<'_>, now: Now, scratch: &mut [u8]) -> Poll<Round> {
         match self.connection.step(now) {
             Step::Wait(wait) => {
                 if let Poll::Ready(computed) = poll_jobs(&mut self.jobs, cx) {

@@ -4,8 +4,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::paths::Cors;
 use super::{Connection, State};
 use crate::auth::present::Presented;
@@ -225,7 +223,7 @@ impl Connection {
         let out = self.legs.client_out();
         out.append(|out| reply.write(out));
         if let Some(body) = reply.shared_body() {
-            out.push(Bytes::clone(body));
+            out.push(body);
         }
         self.note_decision(asked, status, reason);
         reply.closes()

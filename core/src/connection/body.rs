@@ -75,9 +75,7 @@ impl Connection {
         // depend on how the bytes were split.
         if head.fields().has_token("expect", "100-continue") && head.version() == Version::Http11 {
             let proceed = b"HTTP/1.1 100 Continue\r\n\r\n";
-            self.legs
-                .client_out()
-                .append(|out| out.extend_from_slice(proceed));
+            self.legs.client_out().extend(proceed);
         }
         self.timers
             .set(Timer::Body, now.at.after(self.rules.limits.head_timeout));

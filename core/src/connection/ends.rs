@@ -57,7 +57,7 @@ impl Ends {
         }
     }
 
-    pub(super) fn all(self) -> impl Iterator<Item = End> {
+    fn all(self) -> impl Iterator<Item = End> {
         let all = [
             (self.token, Close::TokenExpired),
             (self.session, Close::SessionTimeout),
@@ -67,41 +67,56 @@ impl Ends {
             .filter_map(|(deadline, close)| Some((deadline?, close)))
     }
 
+    /// Returns what is due as soon as one of the ends is.
+    fn first(&self) -> Option<Deadline> {
+        either(either(self.token, self.session), self.authorization)
+    }
+
     /// Returns the end that has come, the one that came first if there are several.
-    pub(super) fn due(self, now: Now) -> Option<Close> {
+    fn due(&self, now: Now) -> Option<Close> {
         let due = self.all().filter(|(deadline, _)| deadline.is_due(now));
         Some(due.min_by_key(|(deadline, _)| deadline.at)?.1)
     }
 
     /// Returns what ends as soon as one of both does.
     pub(super) fn or(self, other: Self) -> Self {
-        let or =
-            |one: Option<Deadline>, two: Option<Deadline>| one.into_iter().chain(two).reduce(Deadline::or);
         Self {
-            token: or(self.token, other.token),
-            session: or(self.session, other.session),
-            authorization: or(self.authorization, other.authorization),
+            token: either(self.token, other.token),
+            session: either(self.session, other.session),
+            authorization: either(self.authorization, other.authorization),
         }
     }
 }
 
+/// Returns what is due as soon as one of both is, if there is one.
+fn either(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.or(other)),
+        (one, None) => one,
+        (None, other) => other,
+    }
+}
+
 impl Connection {
-    /// Runs the timer of the nearest end.
-    pub(super) fn watch_end(&mut self, now: Now) {
+    /// Returns the end that has come; otherwise runs the timer of the nearest one.
+    pub(super) fn watch_end(&mut self, now: Now) -> Option<Close> {
         let State::Serving(serving) = &self.state else {
-            return;
+            return None;
         };
-        let at = |(deadline, _): End| {
-            let by_wall = deadline.moment(now);
-            if by_wall.after(CLOCK_SLACK) < deadline.at {
-                by_wall
-            } else {
-                deadline.at
-            }
+        let Some(first) = serving.socket.ends.first() else {
+            self.timers.stop(Timer::Expiry);
+            return None;
         };
-        match serving.socket.ends.all().map(at).min() {
-            Some(at) => self.timers.set(Timer::Expiry, at),
-            None => self.timers.stop(Timer::Expiry),
+        if first.is_due(now) {
+            return serving.socket.ends.due(now);
         }
+        let by_wall = first.moment(now);
+        let at = if by_wall.after(CLOCK_SLACK) < first.at {
+            by_wall
+        } else {
+            first.at
+        };
+        self.timers.set(Timer::Expiry, at);
+        None
     }
 }

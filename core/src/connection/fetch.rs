@@ -213,7 +213,7 @@ impl Connection {
                 // It may have grown; what was announced is what is sent.
                 let most = usize::try_from(left).unwrap_or(usize::MAX);
                 let bytes = bytes.get(..most).unwrap_or(bytes);
-                self.legs.client_out().append(|out| out.extend_from_slice(bytes));
+                self.legs.client_out().extend(bytes);
                 let left = left.saturating_sub(bytes.len() as u64);
                 self.send_rest(now, asked, leg, (left, closes));
             }

@@ -202,7 +202,7 @@ impl Connection {
                 self.legs.forget(leg);
             }
         }
-        self.watch_stall(now);
+        // What waits for a peer now is watched over from the step that follows on.
     }
 
     /// Fires due timers, collects what others left, and says what to do next. To be called until

@@ -109,7 +109,7 @@ impl Connection {
                 rest.len()
             };
             let (now_on, later) = rest.split_at_checked(used).unwrap_or((rest, &[]));
-            out.append(|out| out.extend_from_slice(now_on));
+            out.extend(now_on);
             socket.sent.bytes += now_on.len() as u64;
             rest = later;
             if relay.from_upstream.is_here() {

@@ -131,7 +131,7 @@ impl Connection {
             Ok((service, grant)) => {
                 let proof = Proof { grant, ..proof };
                 self.go_on_renewed(now, service, proof, *renewed);
-                None
+                self.watch_end(now)
             }
             Err(Reason::Expired) => Some(Close::TokenExpired),
             Err(_) => Some(Close::AccessChanged),

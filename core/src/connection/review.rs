@@ -69,15 +69,16 @@ impl Connection {
 
     /// Judges an open socket by new revocations and new rules, if there are some.
     pub(super) fn review_socket(&mut self, now: Now) -> Option<Close> {
-        let revocations = self.gateway().revocations().generation();
+        let gateway = self.admission.gateway();
         let State::Serving(serving) = &mut self.state else {
             return None;
         };
-        let news = serving.is_behind(revocations) || !self.admission.gateway().is_in_force(&self.rules);
-        if news && self.admission.gateway().is_revoked(&serving.proof().basis, now) {
+        let same_rules = gateway.is_in_force(&self.rules);
+        let news = serving.is_behind(gateway.revocations().generation()) || !same_rules;
+        if news && gateway.is_revoked(&serving.proof().basis, now) {
             return Some(Close::Revoked);
         }
-        if self.gateway().is_in_force(&self.rules) {
+        if same_rules {
             return None;
         }
         let rules = self.gateway().rules();

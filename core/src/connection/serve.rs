@@ -78,7 +78,6 @@ impl Connection {
         };
         let close = socket.call(now, &mut self.legs, |service, context| service.opened(context));
         self.state = State::Serving(Box::new(Serving { wire, socket }));
-        self.watch_end(now);
         if let Some(close) = close {
             self.end_socket(now, close);
         }
@@ -246,7 +245,6 @@ impl Connection {
 
     /// What is due on an open socket by either clock, by memory that came back, or by a shutdown.
     pub(super) fn tick_serve(&mut self, now: Now) {
-        let draining = self.gateway().is_draining();
         let State::Serving(serving) = &self.state else {
             return;
         };
@@ -265,21 +263,17 @@ impl Connection {
         if let Some(close) = self.review_socket(now) {
             return self.end_socket(now, close);
         }
-        let State::Serving(serving) = &self.state else {
-            return;
-        };
-        if let Some(close) = serving.socket.ends.due(now) {
+        if let Some(close) = self.watch_end(now) {
             return self.end_socket(now, close);
         }
         // Behind the deadline: what has ended is not renewed.
         if let Some(close) = self.take_renewal(now) {
             return self.end_socket(now, close);
         }
-        self.watch_end(now);
         if let Some(close) = self.tick_session(now) {
             return self.end_socket(now, close);
         }
-        if draining {
+        if self.gateway().is_draining() {
             return self.end_socket(now, Close::ShuttingDown);
         }
         self.tell_service(now);
@@ -303,11 +297,14 @@ impl Connection {
 
     /// Looks whether a session that opened the socket has ended, and tells it that it is used.
     fn tick_session(&mut self, now: Now) -> Option<Close> {
-        let gateway = Arc::clone(self.gateway());
+        let gateway = self.admission.gateway();
         let State::Serving(serving) = &mut self.state else {
             return None;
         };
         let socket = &mut serving.socket;
+        if socket.memberships.is_empty() && socket.renewed.is_empty() {
+            return None;
+        }
         let renewed = socket.renewed.iter().map(|by| &by.membership);
         let all = || socket.memberships.iter().chain(renewed.clone());
         if let Some(ended) = all().find_map(Membership::ended) {

@@ -8,8 +8,6 @@ mod tunnel;
 
 use std::fmt;
 
-use bytes::Bytes;
-
 pub(crate) use broadcast::Broadcast;
 pub(crate) use echo::Echo;
 pub(crate) use points::{Points, UNWRITTEN, claimed};
@@ -120,7 +118,7 @@ impl Context<'_> {
     pub(crate) fn send_encoded(&mut self, message: &Encoded) {
         self.sent.messages += 1;
         self.sent.bytes += message.payload_len() as u64;
-        self.legs.client_out().push(Bytes::clone(message.frame()));
+        self.legs.client_out().push(message.frame());
     }
 
     /// Returns how many bytes wait for the client to take them.

@@ -1,6 +1,10 @@
 //! Frame headers (RFC 6455 section 5.2): read ahead of tungstenite in what clients send, written
 //! for what the server sends.
 
+use bytes::Bytes;
+
+use super::Message;
+
 /// The longest header: 2 bytes, 8 of extended length, 4 of mask.
 const HEADER_MAX: usize = 14;
 
@@ -74,6 +78,28 @@ impl FrameReader {
     /// Permits the current message to be `total` bytes long.
     pub(crate) const fn permit(&mut self, total: usize) {
         self.permitted = total;
+    }
+
+    /// Reads a message that is the one whole frame with which `bytes` begin, and that takes no memory which
+    /// all share. Returns it and the length of the frame; `None` for anything else, which is read on with
+    /// [`FrameReader::read`], and for text that is not UTF-8.
+    pub(crate) fn whole_message(&self, bytes: &[u8]) -> Option<(Message, usize)> {
+        if !self.is_between_messages() {
+            return None;
+        }
+        let header = Header::parse(bytes).ok()??;
+        let length = usize::try_from(header.payload).ok()?;
+        if length > self.limit.min(UNCLAIMED_LIMIT) {
+            return None;
+        }
+        let (head, rest) = bytes.split_at_checked(header.len)?;
+        let payload = unmasked(rest.get(..length)?, *head.last_chunk()?);
+        let message = match *bytes.first()? {
+            WHOLE_TEXT if std::str::from_utf8(&payload).is_ok() => Message::Text(Bytes::from(payload)),
+            WHOLE_BINARY => Message::Binary(Bytes::from(payload)),
+            _ => return None,
+        };
+        Some((message, header.len + length))
     }
 
     /// Reads on. Bytes that are reported as clear are not to be shown again, all others are.
@@ -160,6 +186,19 @@ impl FrameReader {
     }
 }
 
+/// Takes the masking key off a payload (RFC 6455 section 5.3).
+fn unmasked(masked: &[u8], key: [u8; 4]) -> Vec<u8> {
+    let mut payload = masked.to_vec();
+    let (words, rest) = payload.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key) {
+        *byte ^= key;
+    }
+    payload
+}
+
 struct Header {
     len: usize,
     payload: u64,
@@ -225,11 +264,14 @@ pub(crate) enum Opcode {
 /// What the frame of a whole text begins with.
 pub(crate) const WHOLE_TEXT: u8 = 0x81;
 
+/// What the frame of a whole binary message begins with.
+const WHOLE_BINARY: u8 = 0x82;
+
 /// Writes the header of a whole, unmasked frame with `length` bytes of payload.
 pub(crate) fn write_header(out: &mut Vec<u8>, opcode: Opcode, length: usize) {
     out.push(match opcode {
         Opcode::Text => WHOLE_TEXT,
-        Opcode::Binary => 0x82,
+        Opcode::Binary => WHOLE_BINARY,
         Opcode::Ping => 0x89,
         Opcode::Close => 0x88,
     });

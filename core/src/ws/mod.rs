@@ -1,4 +1,5 @@
-//! The WebSocket protocol after the 101: tungstenite's context over a borrowed stream in memory.
+//! The WebSocket protocol after the 101: tungstenite's context over a borrowed stream in memory. A message that
+//! comes as one whole frame, as most do, is read without it.
 
 pub(crate) mod frame;
 
@@ -276,6 +277,14 @@ impl Session {
         let mut used = 0;
         loop {
             let rest = bytes.get(used..).unwrap_or_default();
+            // With nothing begun, tungstenite would make the same of it. A fault is left to it, too.
+            if self.context.is_none()
+                && let Some((message, length)) = self.reader.whole_message(rest)
+            {
+                used += length;
+                on_event(Event::Message(message), legs);
+                continue;
+            }
             let reach = self.reader.read(rest);
             if reach.clear > 0 {
                 self.feed(rest.get(..reach.clear).unwrap_or_default(), legs, on_event);
@@ -469,7 +478,7 @@ const fn opcode(message: &Message) -> Opcode {
 pub(crate) fn send(message: &Message, out: &mut Outgoing) {
     let payload = message.payload();
     out.append(|bytes| frame::write_header(bytes, opcode(message), payload.len()));
-    out.push(Bytes::clone(payload));
+    out.push(payload);
 }
 
 /// Appends a Close that no [`Session`] knows of.
@@ -506,7 +515,7 @@ impl Read for Pipe<'_, '_> {
 
 impl Write for Pipe<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.append(|out| out.extend_from_slice(bytes));
+        self.out.extend(bytes);
         Ok(bytes.len())
     }
 

@@ -58,3 +58,74 @@ fn a_session_that_has_sent_its_close_remembers_it() {
     session.close(Close::Idle, legs.client_out());
     assert_eq!(legs.client_out().len(), sent, "one Close is sent");
 }
+
+#[test]
+fn a_whole_message_is_the_same_with_and_without_tungstenite() {
+    /// Long enough for each form of the length, and for what a message may be without a claim.
+    const LENGTHS: [usize; 12] = [0, 1, 3, 4, 5, 125, 126, 1000, 65535, 65536, 65537, 70_000];
+    let key = [0x37, 0xFA, 0x21, 0x3D];
+    let masked = |first: u8, payload: &[u8]| {
+        let mut bytes = match payload.len() {
+            length @ ..126 => vec![first, 0x80 | u8::try_from(length).unwrap()],
+            length @ 126..65536 => {
+                let [high, low] = u16::try_from(length).unwrap().to_be_bytes();
+                vec![first, 0x80 | 126, high, low]
+            }
+            length => [&[first, 0x80 | 127][..], &(length as u64).to_be_bytes()].concat(),
+        };
+        bytes.extend(key);
+        bytes.extend(
+            payload
+                .iter()
+                .zip(key.iter().cycle())
+                .map(|(byte, key)| byte ^ key),
+        );
+        bytes
+    };
+    let texts = LENGTHS.map(|length| masked(0x81, "x".repeat(length).as_bytes()));
+    let binaries = LENGTHS.map(|length| masked(0x82, &(0..=255).cycle().take(length).collect::<Vec<_>>()));
+    let euro = "\u{20AC}".as_bytes();
+    let others = [
+        masked(0x81, euro),
+        masked(0x81, &euro[..2]),
+        masked(0x01, b"begun"),
+        masked(0x80, b"of nothing"),
+        masked(0x89, b"ping"),
+        masked(0x88, &[0x03, 0xE8]),
+        masked(0xC1, b"reserved"),
+        vec![0x81, 0x05, 1, 2, 3, 4, 5],
+        [
+            masked(0x82, b"one"),
+            masked(0x89, b"ping"),
+            masked(0x81, b"two"),
+            masked(0x81, b"three"),
+        ]
+        .concat(),
+    ];
+    for bytes in texts.iter().chain(&binaries).chain(&others) {
+        for limit in [4, 1000, 1 << 20] {
+            let came_out = |by_tungstenite: bool| {
+                let mut session = Session::new(limit);
+                if by_tungstenite {
+                    session.context();
+                }
+                let (memory, bell, mut legs) = (Memory::new(1 << 20), Arc::default(), Legs::new());
+                let mut events = Vec::new();
+                session.receive(bytes, (&memory, &bell), &mut legs, &mut |event, _| {
+                    let payload = match &event {
+                        Event::Message(message) => message.payload().clone(),
+                        Event::Closed(_) | Event::Fault(_) | Event::Blocked => Bytes::new(),
+                    };
+                    events.push((format!("{event:?}"), payload));
+                });
+                (events, legs.client_out().chunk().to_vec(), session.held.clone())
+            };
+            let (mine, others) = (came_out(false), came_out(true));
+            assert!(
+                mine == others,
+                "{:x?}, limit {limit}: {mine:?} {others:?}",
+                &bytes[..bytes.len().min(16)]
+            );
+        }
+    }
+}

@@ -7,6 +7,9 @@ use std::{env, fs};
 use crate::Outcome;
 use crate::peers::{self, Place};
 
+/// Most threads that Callgrind takes: `std` has one for each connection, and a broadcast a thousand. By itself it
+/// stops at 500.
+const THREADS: usize = 5000;
 /// The processor that the servers run on; the client has the others.
 const PROCESSOR: &str = "0";
 /// Where Callgrind writes what it has counted.
@@ -84,6 +87,7 @@ impl Program {
                 command
                     .args(["-c", PROCESSOR, "valgrind", "--tool=callgrind"])
                     .arg("--log-file=/dev/null")
+                    .arg(format!("--max-threads={THREADS}"))
                     .arg(format!("--callgrind-out-file={}", folder.join(COUNTS).display()))
                     .arg(&path);
             }

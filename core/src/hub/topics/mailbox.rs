@@ -1,6 +1,7 @@
 //! What waits for one member of a topic, bounded in bytes.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::bell::Bell;
@@ -28,13 +29,19 @@ pub(super) struct Mailbox {
     pub(super) owner: Owner,
     pub(super) limit: usize,
     pub(super) bell: Arc<Bell>,
+    /// There is something to find. A member looks at every step, mostly in vain, and does not lock for it.
+    filled: AtomicBool,
     mail: Mutex<Mail>,
 }
 
 #[derive(Default)]
 pub(super) struct Mail {
-    pub(super) queue: VecDeque<Encoded>,
-    /// What the queue takes, in bytes.
+    /// What waits longest, mostly alone: a queue that is used anew for every message would be an allocation
+    /// of each.
+    first: Option<Encoded>,
+    /// What waits behind it.
+    rest: VecDeque<Encoded>,
+    /// What all of them take, in bytes.
     pub(super) held: usize,
     /// The others wait for it.
     pub(super) crowded: bool,
@@ -54,12 +61,24 @@ impl Mailbox {
             owner,
             limit,
             bell: Arc::clone(bell),
+            filled: AtomicBool::new(false),
             mail: Mutex::default(),
         }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Mail> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether there is something to find. What is put in afterwards rings the bell.
+    pub(super) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Acquire)
+    }
+
+    /// Takes note of whether there is something to find in `mail`, which is this one's and still locked.
+    pub(super) fn note(&self, mail: &Mail) {
+        let filled = mail.overflowed || mail.first.is_some();
+        self.filled.store(filled, Ordering::Release);
     }
 }
 
@@ -77,16 +96,20 @@ impl Mail {
         let held = self.held.saturating_add(size(message));
         // Whoever keeps up may have a message of any length.
         if held > limit && is_crowded(self.held, limit) {
-            let queued = u64::try_from(self.queue.len()).unwrap_or(u64::MAX);
-            self.lost = self.lost.saturating_add(queued).saturating_add(1);
-            self.queue = VecDeque::new();
+            self.lost = self.lost.saturating_add(self.count()).saturating_add(1);
+            self.first = None;
+            self.rest = VecDeque::new();
             self.held = 0;
             self.overflowed = true;
             self.crowded = false;
             // News even for who has not looked yet, because it takes nothing.
             self.rung = false;
         } else {
-            self.queue.push_back(message.clone());
+            if self.first.is_none() {
+                self.first = Some(message.clone());
+            } else {
+                self.rest.push_back(message.clone());
+            }
             self.held = held;
             self.crowded = !self.slow && is_crowded(held, limit);
         }
@@ -94,15 +117,30 @@ impl Mail {
     }
 
     pub(super) fn pop(&mut self, limit: usize) -> Option<Encoded> {
-        let message = self.queue.pop_front()?;
+        let message = self.first.take()?;
+        self.first = self.rest.pop_front();
         self.held = self.held.saturating_sub(size(&message));
         self.crowded &= is_crowded(self.held, limit);
-        if self.queue.is_empty() {
-            // What a burst has made large is given back.
-            self.queue = VecDeque::new();
+        if self.first.is_none() {
+            if self.rest.capacity() > 0 {
+                // What a burst has made large is given back.
+                self.rest = VecDeque::new();
+            }
             self.slow = false;
         }
         Some(message)
+    }
+
+    /// Returns how many messages wait.
+    fn count(&self) -> u64 {
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        rest.saturating_add(u64::from(self.first.is_some()))
+    }
+
+    /// Returns the room that is kept for messages beyond the first.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.rest.capacity()
     }
 
     /// Begins anew after an overflow.

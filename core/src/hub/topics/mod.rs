@@ -104,6 +104,7 @@ impl Members {
             if mail.put(message, mailbox.limit) {
                 bells.push(Arc::clone(&mailbox.bell));
             }
+            mailbox.note(&mail);
             let crowded = self.crowded.of(mailbox.owner);
             match (before, mail.crowded) {
                 (false, true) => *crowded += 1,
@@ -146,6 +147,9 @@ impl fmt::Debug for Member {
 impl Member {
     /// Takes the next message, if the member can take one now.
     pub(crate) fn take(&self, keeps_up: bool) -> Found {
+        if !self.mailbox.is_filled() {
+            return Found::Nothing;
+        }
         let mut mail = self.mailbox.lock();
         mail.rung = false;
         if mail.overflowed {
@@ -158,6 +162,7 @@ impl Member {
             None
         };
         let relieved = before && !mail.crowded;
+        self.mailbox.note(&mail);
         drop(mail);
         if relieved {
             let bells = self.topic.lock().relieve(self.mailbox.owner);
@@ -197,7 +202,9 @@ impl Member {
 
     /// Begins anew after [`Found::Overflow`]: what is said from now on is found.
     pub(crate) fn reopen(&self) {
-        self.mailbox.lock().reopen();
+        let mut mail = self.mailbox.lock();
+        mail.reopen();
+        self.mailbox.note(&mail);
     }
 
     /// Returns how many messages are gone since this was asked last.

@@ -97,7 +97,7 @@ fn m18_a_mailbox_holds_its_bytes_and_not_one_more() {
             // Nothing is kept for it from then on, and it stays the end.
             assert!(sender.publish(&text("more")));
             assert_eq!(slow.take(true), Found::Overflow);
-            assert_eq!(slow.mailbox.lock().queue.capacity(), 0);
+            assert_eq!(slow.mailbox.lock().room(), 0);
         }
     }
 }
