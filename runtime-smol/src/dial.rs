@@ -66,7 +66,7 @@ async fn tcp(
         };
         let io = match tls {
             None => Io::Plain(socket),
-            Some(tls) => Io::Tls(Box::new(secured(socket, tls).await.map_err(|_| DialError::Tls)?)),
+            Some(tls) => Io::Tls(secured(socket, tls).await.map_err(|_| DialError::Tls)?),
         };
         return Ok((io, opened));
     }

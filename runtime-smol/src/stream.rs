@@ -1,7 +1,7 @@
 //! One leg's byte stream: plain, TLS or a file, polled directly by its connection.
 
 use std::fs::File;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -13,15 +13,11 @@ use countersign_core::gateway::Lookups;
 use countersign_core::leg::{Break, ClientTls, Dial, DialError, Opened, Tls, TlsInfo};
 use countersign_core::ops::faults;
 use futures_lite::io::{AsyncRead, AsyncWrite};
-use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
-use rustls::{HandshakeKind, ServerConfig};
 
 use crate::dial::dial;
 use crate::reactor::Reactor;
 use crate::socket::Socket;
-
-/// How many bytes rustls may hold of one direction of one leg: one full TLS record.
-const TLS_BUFFER: usize = 16 * 1024;
+use crate::tls::Tls as TlsStream;
 
 type Opening<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -47,23 +43,18 @@ pub(crate) enum Io {
     /// TCP.
     Plain(Socket),
     /// TLS over TCP, either side.
-    Tls(Box<TlsStream<Socket>>),
+    Tls(Box<TlsStream>),
     /// A file, read on the thread pool.
     File(Box<Unblock<File>>),
 }
 
 enum State {
     Dialing(Opening<Result<(Io, Opened), DialError>>),
-    Securing(Opening<io::Result<TlsStream<Socket>>>),
+    Securing(Box<TlsStream>),
+    /// A handshake that fails at the next poll.
+    Abandoned,
     Open(Io),
     Gone,
-}
-
-impl State {
-    /// A handshake that fails at the next poll.
-    fn abandoned() -> Self {
-        Self::Securing(Box::pin(async { Err(io::ErrorKind::ConnectionAborted.into()) }))
-    }
 }
 
 /// One leg's byte stream.
@@ -104,13 +95,18 @@ impl Stream {
     /// Starts TLS on an open plain stream. Anything else breaks.
     pub(crate) fn secure(&mut self, tls: Tls) {
         self.state = match std::mem::replace(&mut self.state, State::Gone) {
-            State::Open(Io::Plain(socket)) => State::Securing(match tls {
-                Tls::Client(tls) => Box::pin(secured(socket, tls)),
-                Tls::Server(config) => Box::pin(accepted(socket, config)),
-            }),
-            State::Open(Io::Tls(_) | Io::File(_)) | State::Dialing(_) | State::Securing(_) | State::Gone => {
-                State::abandoned()
+            State::Open(Io::Plain(socket)) => {
+                let tls = match tls {
+                    Tls::Client(tls) => TlsStream::client(socket, tls),
+                    Tls::Server(config) => TlsStream::server(socket, config),
+                };
+                tls.map_or(State::Abandoned, |tls| State::Securing(Box::new(tls)))
             }
+            State::Open(Io::Tls(_) | Io::File(_))
+            | State::Dialing(_)
+            | State::Securing(_)
+            | State::Abandoned
+            | State::Gone => State::Abandoned,
         };
     }
 
@@ -118,7 +114,7 @@ impl Stream {
     /// nothing to flush and nobody to read: it is abandoned, and the leg breaks.
     pub(crate) fn hang_up(&mut self, cx: &mut Context<'_>) {
         if let State::Securing(_) = self.state {
-            self.state = State::abandoned();
+            self.state = State::Abandoned;
             return;
         }
         self.hanging_up = true;
@@ -147,14 +143,17 @@ impl Stream {
                 self.state = state;
                 Event::Dialed(result)
             }
-            State::Securing(handshake) => match ready!(handshake.as_mut().poll(cx)) {
-                Ok(tls) => {
-                    let info = info(&tls);
-                    self.state = State::Open(Io::Tls(Box::new(tls)));
+            State::Securing(tls) => match ready!(tls.poll_handshake(cx)) {
+                Ok(()) => {
+                    let info = tls.info();
+                    if let State::Securing(tls) = std::mem::replace(&mut self.state, State::Gone) {
+                        self.state = State::Open(Io::Tls(tls));
+                    }
                     Event::Secured(info)
                 }
                 Err(_) => self.broken(Break::Tls),
             },
+            State::Abandoned => self.broken(Break::Tls),
             State::Open(_) => match ready!(self.poll_open(cx, outgoing, wants_read, scratch)) {
                 Ok(event) => event,
                 Err(error) => self.broken(faults::broken(&error)),
@@ -201,12 +200,12 @@ impl Stream {
             State::Open(Io::Tls(tls)) => {
                 let fresh = outgoing.get(self.unflushed..).unwrap_or_default();
                 if !fresh.is_empty()
-                    && let Poll::Ready(taken) = Pin::new(&mut **tls).poll_write(cx, fresh)?
+                    && let Poll::Ready(taken) = tls.poll_write(cx, fresh)?
                 {
                     self.unflushed += taken;
                 }
                 // Also without bytes of ours: a key update or an alert may wait in the session.
-                ready!(Pin::new(tls).poll_flush(cx))?;
+                ready!(tls.poll_flush(cx))?;
                 if self.unflushed > 0 {
                     return Poll::Ready(Ok(std::mem::take(&mut self.unflushed)));
                 }
@@ -214,6 +213,7 @@ impl Stream {
             State::Open(Io::Plain(_) | Io::File(_))
             | State::Dialing(_)
             | State::Securing(_)
+            | State::Abandoned
             | State::Gone => {}
         }
         if self.hanging_up && outgoing.is_empty() {
@@ -228,7 +228,7 @@ impl Stream {
         };
         let read = ready!(match io {
             Io::Plain(socket) => Pin::new(socket).poll_read(cx, scratch),
-            Io::Tls(tls) => Pin::new(tls).poll_read(cx, scratch),
+            Io::Tls(tls) => tls.poll_read(cx, scratch),
             Io::File(file) => Pin::new(file).poll_read(cx, scratch),
         });
         Poll::Ready(match read {
@@ -237,12 +237,6 @@ impl Stream {
                 Ok(Event::Eof)
             }
             Ok(length) => Ok(Event::Data(length)),
-            // The stream ended without close_notify. WebSocket has a Close of its own, so a
-            // truncation is nothing that TLS would have to tell.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.eof = true;
-                Ok(Event::Eof)
-            }
             Err(error) => Err(error),
         })
     }
@@ -251,10 +245,14 @@ impl Stream {
         match &mut self.state {
             State::Open(Io::Plain(socket)) => socket.get_ref().shutdown(Shutdown::Write)?,
             State::Open(Io::Tls(tls)) => {
-                ready!(Pin::new(&mut **tls).poll_close(cx))?;
-                tls.get_ref().0.get_ref().shutdown(Shutdown::Write)?;
+                ready!(tls.poll_close(cx))?;
+                tls.get_ref().get_ref().shutdown(Shutdown::Write)?;
             }
-            State::Open(Io::File(_)) | State::Dialing(_) | State::Securing(_) | State::Gone => {}
+            State::Open(Io::File(_))
+            | State::Dialing(_)
+            | State::Securing(_)
+            | State::Abandoned
+            | State::Gone => {}
         }
         self.hanging_up = false;
         Poll::Ready(Ok(()))
@@ -262,29 +260,10 @@ impl Stream {
 }
 
 /// Performs a TLS handshake as a client.
-pub(crate) async fn secured(socket: Socket, tls: ClientTls) -> io::Result<TlsStream<Socket>> {
-    let limit = |tls: &mut rustls::ClientConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
-    let stream = TlsConnector::from(tls.config).connect_with(tls.name, socket, limit);
-    stream.await.map(TlsStream::Client)
-}
-
-/// Performs a TLS handshake as a server.
-async fn accepted(socket: Socket, config: Arc<ServerConfig>) -> io::Result<TlsStream<Socket>> {
-    let limit = |tls: &mut rustls::ServerConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
-    let stream = TlsAcceptor::from(config).accept_with(socket, limit);
-    stream.await.map(TlsStream::Server)
-}
-
-fn info(tls: &TlsStream<Socket>) -> TlsInfo {
-    let common = tls.get_ref().1;
-    TlsInfo {
-        alpn: common.alpn_protocol().map(<[u8]>::to_vec),
-        server_name: match tls {
-            TlsStream::Server(tls) => tls.get_ref().1.server_name().map(str::to_owned),
-            TlsStream::Client(_) => None,
-        },
-        resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
-    }
+pub(crate) async fn secured(socket: Socket, tls: ClientTls) -> io::Result<Box<TlsStream>> {
+    let mut tls = Box::new(TlsStream::client(socket, tls)?);
+    poll_fn(|cx| tls.poll_handshake(cx)).await?;
+    Ok(tls)
 }
 
 #[cfg(test)]

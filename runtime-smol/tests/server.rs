@@ -209,6 +209,30 @@ fn a_panic_ends_its_connection_alone() {
 }
 
 #[test]
+fn tls_keys_are_changed_in_the_middle_of_an_echo() {
+    let running = start();
+    let mut client = running.tls();
+    open(&mut client);
+    for _ in 0..50 {
+        // RFC 8446 section 4.6.3: with a request that the server does the same.
+        client.conn.refresh_traffic_keys().unwrap();
+        echo(&mut client);
+        // Also between two messages of one write, and twice in a row.
+        for _ in 0..3 {
+            client.conn.refresh_traffic_keys().unwrap();
+            client.conn.writer().write_all(b"\x81\x85\0\0\0\0hello").unwrap();
+            client.conn.refresh_traffic_keys().unwrap();
+        }
+        client.flush().unwrap();
+        let mut answers = [0; 3 * 7];
+        client.read_exact(&mut answers).unwrap();
+        assert_eq!(answers[..], b"\x81\x05hello".repeat(3));
+    }
+    drop(client);
+    running.wait_for_none();
+}
+
+#[test]
 fn draining_closes_sockets_with_1001_and_ends_when_the_last_is_gone() {
     let running = start();
     let mut client = running.tls();

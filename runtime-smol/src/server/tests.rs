@@ -1,12 +1,18 @@
 #![allow(clippy::unwrap_used)]
 
+use std::future::Future;
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::pin::pin;
+use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Wake, Waker};
 
 use countersign_core::config::{Config, MemoryFiles};
 use countersign_core::entropy::Seed;
 
 use super::*;
+use crate::reactor::{Kind, Registration, Way};
 
 /// How long a test waits for what has to happen.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -113,4 +119,137 @@ fn what_is_handed_over_is_served_by_the_other_thread() {
             thread::yield_now();
         }
     }
+}
+
+/// What a server shares, with a log.
+fn shared(log: impl Fn(&Note) + Send + Sync + 'static) -> Arc<Shared> {
+    let mut files = MemoryFiles::new();
+    files.insert("/c/countersign.json", CONFIG);
+    let config = Config::load(Path::new("/c/countersign.json"), &mut files).unwrap();
+    Arc::new(Shared {
+        gateway: Gateway::new(config, Seed::new([7; 32]), capacity()).unwrap(),
+        clock: Clock::start(),
+        log: Arc::new(move |note, _| log(note)),
+        ending: Mutex::default(),
+        ended: Condvar::new(),
+    })
+}
+
+#[test]
+fn a_busy_connection_lets_others_hear_of_what_came_before_it_goes_on() {
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    const REQUESTS: usize = 90;
+    let reactor = Reactor::of_thread();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&answered);
+    let shared = shared(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let local = listener.local_addr().unwrap();
+    let mut client = TcpStream::connect(local).unwrap();
+    let (socket, remote) = listener.accept().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let now = shared.clock.now();
+    let admission = shared.gateway.admit(0, remote.ip(), now).unwrap();
+    let peer = Peer {
+        server: 0,
+        remote,
+        local,
+    };
+    let stream = Stream::accepted(Socket::new(socket, &reactor).unwrap());
+    let connection = Connection::client(admission, peer, now);
+    let mut busy = pin!(Drive::new(
+        connection,
+        Some(stream),
+        Arc::clone(&shared),
+        Arc::clone(&reactor)
+    ));
+    // All in one read, and a note for each: more than one turn of it.
+    client
+        .write_all(&b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(REQUESTS))
+        .unwrap();
+    reactor.look();
+    // Somebody else on this thread waits for something that is there by now.
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let other = Registration::new(&reactor, &ours, Kind::Open).unwrap();
+    let [busy_woken, other_woken] = [(); 2].map(|()| Arc::new(Woken::default()));
+    let waker = Waker::from(Arc::clone(&other_woken));
+    assert!(other.poll(&Context::from_waker(&waker), Way::In).is_pending());
+    (&theirs).write_all(b"x").unwrap();
+    let waker = Waker::from(Arc::clone(&busy_woken));
+    assert!(busy.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(busy_woken.0.load(Ordering::Relaxed) > 0, "it has more to do");
+    let answered = answered.load(Ordering::Relaxed);
+    assert!((1..REQUESTS).contains(&answered), "{answered} in its first turn");
+    assert_eq!(other_woken.0.load(Ordering::Relaxed), 1, "nobody looked");
+}
+
+#[test]
+fn a_panic_is_told_and_goes_no_further_even_if_telling_panics() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&told);
+    let shared = shared(move |note| {
+        assert!(matches!(note, Note::Panicked));
+        counted.fetch_add(1, Ordering::Relaxed);
+        panic!("expected in this test");
+    });
+    assert_eq!(shared.guarded(|| 7), Some(7));
+    assert_eq!(told.load(Ordering::Relaxed), 0);
+    assert_eq!(
+        shared.guarded(|| -> u8 { panic!("expected in this test, too") }),
+        None
+    );
+    assert_eq!(told.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_log_that_panics_when_nothing_can_be_accepted_does_not_end_accepting() {
+    let failures = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&failures);
+    let shared = shared(move |note| {
+        if matches!(note, Note::AcceptFailed { .. }) {
+            counted.fetch_add(1, Ordering::Relaxed);
+            panic!("expected in this test");
+        }
+    });
+    let bound = Arc::new(Listeners::bind(&shared.gateway).unwrap().0.remove(0));
+    let socket = Arc::clone(&bound.socket);
+    // Nobody can be accepted from what does not listen.
+    rustix::net::shutdown(&*socket, rustix::net::Shutdown::Both).unwrap();
+    let worker = Worker::new(Clock::start()).unwrap();
+    let reactor = &worker.reactor;
+    let crew = Crew {
+        reactor: Arc::clone(reactor),
+        own: 0,
+        workers: Arc::from([Arc::downgrade(&worker)]),
+    };
+    let accepting = async {
+        accept(bound, shared, crew).await;
+        false
+    };
+    let moment = Duration::from_millis(1);
+    let watching = async {
+        while failures.load(Ordering::Relaxed) == 0 {
+            reactor.pause(moment).await;
+        }
+        rustix::net::listen(&*socket, BACKLOG).unwrap();
+        // It may have another port now.
+        let _client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        while reactor.connections.load(Ordering::Relaxed) == 0 {
+            reactor.pause(moment).await;
+        }
+        true
+    };
+    let late = async {
+        reactor.pause(PATIENCE).await;
+        false
+    };
+    assert!(reactor.block_on(or(watching, or(accepting, late))));
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use rustls::pki_types::PrivateKeyDer;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 
 use super::*;
 

@@ -14,6 +14,8 @@ type Mailbox = Arc<Mutex<VecDeque<Vec<u8>>>>;
 struct State {
     away: bool,
     silent: bool,
+    /// How often it has answered one command more although it is silent.
+    turns: usize,
     /// The places to which nothing comes through, in either direction, for the time being.
     cut: BTreeSet<usize>,
     /// What was on its way when its stream was given up.
@@ -56,6 +58,11 @@ impl Redis {
     /// Answers nothing more, and ends nothing.
     pub fn is_silent(&self, silent: bool) {
         self.state().silent = silent;
+    }
+
+    /// Although it is silent, answers the next command of every stream.
+    pub fn answers_one(&self) {
+        self.state().turns += 1;
     }
 
     /// Holds back all that goes to and comes from the node at `place`, until it is let through.
@@ -169,6 +176,7 @@ impl Redis {
                 redis: redis.clone(),
                 place,
                 heard: Vec::new(),
+                turn: 0,
                 mailbox: Mailbox::default(),
                 subscribed: false,
                 known: false,
@@ -181,6 +189,8 @@ struct Stream {
     redis: Redis,
     place: usize,
     heard: Vec<u8>,
+    /// Up to which turn of a silent Redis it was answered.
+    turn: usize,
     mailbox: Mailbox,
     subscribed: bool,
     known: bool,
@@ -209,11 +219,20 @@ impl Talker for Stream {
                 .retain(|(_, mailbox)| !Arc::ptr_eq(mailbox, &self.mailbox));
             return Reply::last("");
         }
-        if state.silent || state.cut.contains(&self.place) {
+        let mut left = if state.silent {
+            state.turns - self.turn
+        } else {
+            usize::MAX
+        };
+        self.turn = state.turns;
+        if left == 0 || state.cut.contains(&self.place) {
             return Reply::SILENCE;
         }
         let mut said = Vec::new();
-        while let Some(command) = take(&mut self.heard).expect("a command") {
+        while left > 0
+            && let Some(command) = take(&mut self.heard).expect("a command")
+        {
+            left -= 1;
             let words = words(command);
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             state.asked.push(String::from_utf8(words[0].to_vec()).unwrap());

@@ -252,19 +252,20 @@ pub fn m18_pings_stand_between_frames(world: &World) {
 pub fn m18_a_ping_that_waited_wants_an_answer(world: &World) {
     let upstream = Upstream::accepting();
     let stage = setup(world, &upstream)
-        .set("/services/app/pingInterval", json!("1 second"))
-        .limit("closeTimeout", "1 second")
+        .set("/services/app/pingInterval", json!("2 seconds"))
+        .limit("closeTimeout", "2 seconds")
         .start(world);
     let client = open(&stage);
     let frame = Frame::whole(BINARY, b"xx").unmasked();
     let (first, last) = frame.split_at(3);
     upstream.say(first);
-    // Three rounds; on a machine that is busy a round may come too early.
-    for _ in 0..10 {
+    // A Ping is due in the second round of eight, and its answer in the next. Frames end often enough that even on a
+    // busy machine none of them takes the whole interval, which would be an end without a Ping.
+    for _ in 0..40 {
         if !stage.closings(0).is_empty() {
             break;
         }
-        stage.pass(SECOND * 6 / 5);
+        stage.pass(SECOND / 4);
         upstream.say(&[last, first].concat());
         stage.nudge();
     }
