@@ -325,10 +325,11 @@ impl Tls {
             if !self.session.common().is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.poll_fill(cx, &mut []))?;
             if self.ended {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
+            // With the end of the handshake may come all that the peer has to say, close_notify included.
+            ready!(self.poll_fill(cx, &mut []))?;
         }
     }
 

@@ -356,3 +356,5 @@ fn a_client_that_does_not_read_is_held_one_fragment() {
         tls.outgoing.len()
     );
 }
+
+mod ends;
