@@ -357,4 +357,5 @@ fn a_client_that_does_not_read_is_held_one_fragment() {
     );
 }
 
+mod bounds;
 mod ends;
