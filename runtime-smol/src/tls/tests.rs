@@ -365,3 +365,4 @@ mod bounds;
 mod conversation;
 mod ends;
 mod forged;
+mod mutations;

@@ -8,10 +8,15 @@ use rustls::Connection;
 use super::*;
 
 /// Numbers that look random, and are the same each time (George Marsaglia's xorshift64).
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(0x9e37_79b9_7f4a_7c15 ^ (seed << 32) ^ seed)
+    }
+
+    /// A number below `limit`.
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -34,7 +39,7 @@ const LONGEST: usize = 50_000;
 /// What is said from `position` on.
 fn speech(position: usize, length: usize) -> &'static [u8] {
     static WORDS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mut dice = Dice(1);
+        let mut dice = Dice::new(0);
         let mut words: Vec<u8> = (0..PERIOD).map(|_| dice.below(256) as u8).collect();
         words.extend_from_within(..);
         words
@@ -63,7 +68,7 @@ impl Conversation {
     fn new(seed: u64, tls: Tls, peer: Connection, tcp: TcpStream) -> Self {
         tcp.set_nonblocking(true).unwrap();
         Self {
-            dice: Dice(0x9e37_79b9_7f4a_7c15 ^ (seed << 32) ^ seed),
+            dice: Dice::new(seed),
             tls,
             handshaken: false,
             said: 0,
