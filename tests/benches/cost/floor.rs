@@ -21,6 +21,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
+use crate::epoll;
 use crate::material::{CERTIFICATE, PRIVATE_KEY, PUBLIC_KEYS, SECRET};
 use crate::{Outcome, failed};
 
@@ -43,7 +44,7 @@ pub(crate) const CHECK: &str = "/check";
 pub(crate) const BROADCAST: &str = "/broadcast";
 
 /// What credentials are checked with.
-struct Keys {
+pub(crate) struct Keys {
     secret: hmac::Key,
     /// By the name of their algorithm in a token's header.
     public: Vec<(
@@ -128,14 +129,14 @@ enum State {
 }
 
 /// One connection: bytes in, bytes out.
-struct Talk {
+pub(crate) struct Talk {
     input: Vec<u8>,
     filled: usize,
     state: State,
 }
 
 impl Talk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             input: vec![0; SMALL],
             filled: 0,
@@ -144,7 +145,7 @@ impl Talk {
     }
 
     /// Returns where the next bytes are read to.
-    fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.filled == self.input.len() {
             self.input.resize(LARGE, 0);
         }
@@ -152,7 +153,7 @@ impl Talk {
     }
 
     /// Takes in `length` more bytes, and puts what answers them into `out`. False at the end.
-    fn take(&mut self, length: usize, keys: &Keys, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn take(&mut self, length: usize, keys: &Keys, out: &mut Vec<u8>) -> bool {
         self.filled += length;
         if length == 0 {
             return false;
@@ -293,7 +294,11 @@ pub(crate) fn run(kind: &str, folder: &Path) -> Outcome<()> {
     match kind {
         "smol" => run_smol(listeners, keys),
         "std" => run_std(listeners, keys),
-        _ => failed("a floor is smol or std"),
+        "epoll" => match listeners.first() {
+            Some((listener, _)) => epoll::run(listener, keys),
+            None => failed("no listener"),
+        },
+        _ => failed("a floor is smol, std or epoll"),
     }
 }
 

@@ -225,20 +225,26 @@ fn threads(
     let mut first = true;
     for (name, work) in works.into_iter().filter(|(name, _)| wanted(name)) {
         let configuration = Setup::Default.write(bench.material, bench.upstream)?;
-        let mut lanes = Vec::new();
-        for (two, label) in [(false, "one processor"), (true, "two processors")] {
-            let path = programs.join("countersign-smol");
-            let mut lane = lane(label.to_owned(), path, configuration.clone(), EPHEMERAL);
-            lane.two = two;
-            lanes.push(lane);
+        // What a second thread costs where none has anything to do with the other is the machine's.
+        for who in ["smol", "bare epoll"] {
+            let mut lanes = Vec::new();
+            for (two, label) in [(false, "one processor"), (true, "two processors")] {
+                let path = programs.join("countersign-smol");
+                let mut lane = lane(label.to_owned(), path, configuration.clone(), EPHEMERAL);
+                if who != "smol" {
+                    lane.program = Program::Floor("epoll");
+                }
+                lane.two = two;
+                lanes.push(lane);
+            }
+            if std::mem::take(&mut first) {
+                figures.head(
+                    "threads",
+                    &["one processor".to_owned(), "two processors".to_owned()],
+                );
+            }
+            report(bench, &format!("{name}, {who}"), work, &lanes, figures)?;
         }
-        if std::mem::take(&mut first) {
-            figures.head(
-                "threads",
-                &["one processor".to_owned(), "two processors".to_owned()],
-            );
-        }
-        report(bench, name, work, &lanes, figures)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 mod configuration;
 mod crowd;
 mod deeds;
+mod epoll;
 mod figures;
 mod floor;
 mod growth;
