@@ -202,14 +202,14 @@ impl Conversation {
 }
 
 fn converse(seed: u64, steps: usize) {
-    let version = [&TLS12, &TLS13][usize::from(seed % 2 == 0)];
+    let version = [&TLS12, &TLS13][usize::from(seed.is_multiple_of(2))];
     let (mut server, mut client) = configs(version);
     if seed % 8 > 5 {
         server.max_fragment_size = Some(50);
         client.max_fragment_size = Some(80);
     }
     let (socket, tcp) = sockets();
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         set_socket_send_buffer_size(socket.get_ref(), 4096).unwrap();
     }
     let name = "localhost".try_into().unwrap();

@@ -13,6 +13,9 @@ const CONTENT: u8 = 23;
 const HANDSHAKE_TYPE: u8 = 22;
 const ALERT: u8 = 21;
 
+/// Makes the records of a case.
+type Forging<'a> = &'a dyn Fn(&mut Forger) -> Vec<u8>;
+
 /// A client that seals whatever it likes.
 struct Forger {
     tcp: TcpStream,
@@ -94,7 +97,7 @@ impl Forger {
 
 #[test]
 fn a_forbidden_record_is_answered_with_its_alert_and_the_end() {
-    let cases: [(&str, &dyn Fn(&mut Forger) -> Vec<u8>, Option<AlertDescription>); 9] = [
+    let cases: [(&str, Forging<'_>, Option<AlertDescription>); 9] = [
         (
             "a broken tag",
             &|forger| {
