@@ -39,3 +39,23 @@ fn a_server_may_send_a_ticket_that_spans_records() {
         echoing.join().unwrap();
     }
 }
+
+#[test]
+fn a_ticket_too_long_to_be_held_breaks_the_stream() {
+    let (mut server, client) = configs(&TLS13);
+    server.ticketer = Arc::new(Long(65_000));
+    let (mut tls, echoing) = client_of(server, client);
+    let mut most = 0;
+    let error = wait(|cx| {
+        let read = tls.poll_read(cx, &mut [0; 100]);
+        most = most.max(held(&tls));
+        read
+    });
+    assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert!(
+        (RECORD..=HANDSHAKE).contains(&held(&tls).max(most)),
+        "{most} bytes"
+    );
+    drop(tls);
+    echoing.join().unwrap();
+}
