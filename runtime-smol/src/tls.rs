@@ -108,6 +108,15 @@ impl Session {
         }
     }
 
+    /// Says whether the peer may send handshake messages that are longer than a record. Behind its handshake, a
+    /// client sends key updates alone (RFC 8446 section 4.6), and a server also tickets of up to 64 KiB.
+    fn messages_span(&self) -> bool {
+        match self {
+            Self::Server(session) => session.is_handshaking(),
+            Self::Client(_) => true,
+        }
+    }
+
     /// Does one thing with `records`. Returns how many bytes of them are used up.
     fn turn(&mut self, records: &mut [u8], exchange: &mut Exchange<'_>) -> (usize, Turn) {
         match self {
@@ -248,9 +257,10 @@ fn write_to(
     }
 }
 
-/// Returns how many bytes are held at most after the next read, if `held` are held now.
-fn limit(held: usize, handshaking: bool) -> Option<usize> {
-    let limit = if handshaking {
+/// Returns how many bytes are held at most after the next read, if `held` are held now; `spans` says whether they
+/// may be a handshake message longer than a record.
+fn limit(held: usize, spans: bool) -> Option<usize> {
+    let limit = if spans {
         (held + PIECE).clamp(RECORD, HANDSHAKE)
     } else {
         RECORD
@@ -325,10 +335,11 @@ impl Tls {
             if !self.session.common().is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.poll_fill(cx, &mut []))?;
             if self.ended {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
+            // With the end of the handshake may come all that the peer has to say, close_notify included.
+            ready!(self.poll_fill(cx, &mut []))?;
         }
     }
 
@@ -416,7 +427,7 @@ impl Tls {
         }
         RECORDS.with_borrow_mut(|Records { incoming, outgoing }| {
             let held = self.incoming.len();
-            let limit = limit(held, self.session.common().is_handshaking());
+            let limit = limit(held, self.session.messages_span());
             let records = limit.and_then(|limit| incoming.get_mut(..limit));
             let records = records.ok_or(io::ErrorKind::InvalidData)?;
             let (begun, free) = records.split_at_mut(held);

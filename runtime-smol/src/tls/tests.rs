@@ -70,6 +70,10 @@ fn write(tls: &mut Tls, mut bytes: &[u8]) {
 /// A server and its client, who is driven by hand.
 fn pair(version: &'static SupportedProtocolVersion) -> (Tls, Client) {
     let (server, client) = configs(version);
+    pair_of(server, client)
+}
+
+fn pair_of(server: ServerConfig, client: ClientConfig) -> (Tls, Client) {
     let (socket, tcp) = sockets();
     let shaking = thread::spawn(move || {
         let session = ClientConnection::new(Arc::new(client), "localhost".try_into().unwrap()).unwrap();
@@ -356,3 +360,9 @@ fn a_client_that_does_not_read_is_held_one_fragment() {
         tls.outgoing.len()
     );
 }
+
+mod bounds;
+mod conversation;
+mod ends;
+mod forged;
+mod mutations;
