@@ -1,8 +1,7 @@
 //! The `WWW-Authenticate` lines of R4 and the error parameters of R5.
 
 use crate::config::{DigestAlgorithm, Scheme};
-use crate::http::put_quoted;
-use crate::http::quoted;
+use crate::http::{Lines, put_quoted, quoted};
 
 /// What most challenges are shorter than, in bytes.
 const LINE: usize = 96;
@@ -54,9 +53,52 @@ impl BearerError {
     };
 }
 
+/// The fields of a 401 that finds nothing wrong with a credential, written when the rules are loaded: all
+/// but those of Digest, whose nonce is another in each answer, are always the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Invitation {
+    lines: Lines,
+    /// The same for a request with an Origin.
+    with_origin: Lines,
+}
+
+impl Invitation {
+    /// The fields of a 401 with `challenges`.
+    pub(crate) fn of(challenges: &Challenges) -> Self {
+        Self {
+            lines: challenges.lines(None, None, false),
+            with_origin: challenges.lines(None, None, true),
+        }
+    }
+
+    /// Returns them for a request with an Origin, or for one without.
+    pub(crate) const fn lines(&self, with_origin: bool) -> &Lines {
+        if with_origin {
+            &self.with_origin
+        } else {
+            &self.lines
+        }
+    }
+}
+
 impl Challenges {
+    /// Returns the fields of a 401: a challenge in each line, and that nobody may keep a copy.
+    pub(crate) fn lines(
+        &self,
+        error: Option<BearerError>,
+        digest: Option<&DigestChallenge>,
+        with_origin: bool,
+    ) -> Lines {
+        let mut lines = Lines::default();
+        self.each(error, digest, with_origin, |challenge| {
+            lines.add("WWW-Authenticate", challenge);
+        });
+        lines.add("Cache-Control", "no-store");
+        lines
+    }
+
     /// Hands `take` the lines of a 401, one challenge each.
-    pub(crate) fn each(
+    fn each(
         &self,
         error: Option<BearerError>,
         digest: Option<&DigestChallenge>,
@@ -202,7 +244,7 @@ mod tests {
     use super::*;
 
     impl Challenges {
-        fn lines(
+        fn texts(
             &self,
             error: Option<BearerError>,
             digest: Option<&DigestChallenge>,
@@ -232,7 +274,7 @@ mod tests {
     #[test]
     fn m13_realm_and_scope_in_the_challenge() {
         assert_eq!(
-            challenges().lines(None, None, false),
+            challenges().texts(None, None, false),
             [
                 r#"Bearer realm="R \"1\"", scope="a b""#,
                 r#"Application Token realm="R \"1\"""#,
@@ -243,13 +285,13 @@ mod tests {
 
     #[test]
     fn r04_no_prompt_where_an_origin_says_browser() {
-        assert_eq!(challenges().lines(None, None, true).len(), 2);
+        assert_eq!(challenges().texts(None, None, true).len(), 2);
         let basic_only = Challenges {
             schemes: vec![(Scheme::Basic, false)],
             ..challenges()
         };
         assert_eq!(
-            basic_only.lines(None, None, true),
+            basic_only.texts(None, None, true),
             [r#"Bearer realm="R \"1\"", scope="a b""#]
         );
     }
@@ -270,15 +312,15 @@ mod tests {
                 r#"Digest realm="R \"1\"", nonce="N", opaque="O", qop="auth", algorithm={algorithm}, charset=UTF-8{stale}"#
             )
         };
-        let lines = digest_only.lines(None, Some(&digest), false);
+        let lines = digest_only.texts(None, Some(&digest), false);
         assert_eq!(lines, [line("SHA-256", ""), line("MD5", "")]);
         digest.stale = true;
-        let lines = digest_only.lines(None, Some(&digest), false);
+        let lines = digest_only.texts(None, Some(&digest), false);
         assert_eq!(
             lines,
             [line("SHA-256", ", stale=true"), line("MD5", ", stale=true")]
         );
-        let lines = digest_only.lines(None, Some(&digest), true);
+        let lines = digest_only.texts(None, Some(&digest), true);
         assert_eq!(lines.len(), 1, "suppressed where an Origin says browser");
     }
 
@@ -288,7 +330,7 @@ mod tests {
             description: Some("token expired"),
             ..BearerError::INVALID_TOKEN
         };
-        let lines = challenges().lines(Some(expired), None, false);
+        let lines = challenges().texts(Some(expired), None, false);
         assert_eq!(
             lines[0],
             r#"Bearer realm="R \"1\"", scope="a b", error="invalid_token", error_description="token expired""#
@@ -298,7 +340,7 @@ mod tests {
 
     #[test]
     fn r06_a_further_factor_says_what_it_asks_for() {
-        let lines = challenges().lines(Some(BearerError::STEP_UP), None, false);
+        let lines = challenges().texts(Some(BearerError::STEP_UP), None, false);
         assert_eq!(
             lines[0],
             r#"Bearer realm="R \"1\"", scope="a b", error="insufficient_user_authentication", acr_values="phr mfa""#

@@ -326,9 +326,16 @@ fn password_key(entropy: &Entropy, hash: &StoredHash, user: &str, password: &Sec
 /// Returns what the modules that were passed grant together, and what that rests on.
 pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Trail) {
     let mut trail = Trail::new();
+    let claims = passed.iter().find_map(|passed| match &passed.by {
+        By::Token(verified) if !verified.claims.is_empty() => Some(Arc::clone(&verified.claims)),
+        By::Token(_) | By::Password { .. } | By::Ephemeral(_) | By::Directory(_) => None,
+    });
     let mut grant = Grant {
-        roles: BTreeSet::from([EVERYONE.to_owned()]),
-        ..Grant::default()
+        identity: None,
+        roles: BTreeSet::new(),
+        scopes: BTreeSet::new(),
+        claims: claims.unwrap_or_default(),
+        expires: None,
     };
     for Passed { module, by } in passed {
         let (authority, subject) = match by {
@@ -346,11 +353,8 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
                     trail.add_answer(*introspection.authority(), Arc::clone(&verified.claims));
                 }
                 trail.token_ids.extend(verified.jti);
-                grant.roles.extend(verified.roles);
-                grant.scopes.extend(verified.scopes);
-                if grant.claims.is_empty() {
-                    grant.claims = verified.claims;
-                }
+                join(&mut grant.roles, verified.roles);
+                join(&mut grant.scopes, verified.scopes);
                 if let Some(expires) = verified.expires {
                     grant.ends_by(Deadline::at_unix(expires, now));
                 }
@@ -382,7 +386,17 @@ pub(super) fn commit(realm: &Realm, passed: Vec<Passed>, now: Now) -> (Grant, Tr
             });
         }
     }
+    grant.roles.insert(EVERYONE.to_owned());
     (grant, trail)
+}
+
+/// Adds `more` to a set, which mostly is empty and then becomes that.
+fn join(set: &mut BTreeSet<String>, more: BTreeSet<String>) {
+    if set.is_empty() {
+        *set = more;
+    } else {
+        set.extend(more);
+    }
 }
 
 /// Returns what `directory` says, or what it has to be asked; nothing if it could not be asked.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::challenge::Challenges;
+use super::challenge::{Challenges, Invitation};
 use super::digestfile::DigestFile;
 use super::ephemeral::EphemeralModule;
 use super::grant::{ANONYMOUS, Authority, Grant, Identity};
@@ -23,6 +23,8 @@ use crate::exchange::ldap::Directory;
 pub(crate) struct Realm {
     pub(crate) name: Arc<str>,
     pub(crate) challenges: Challenges,
+    /// What `challenges` say to who has shown no credential.
+    pub(crate) invitation: Invitation,
     /// The schemes that count in `Authorization`.
     pub(crate) schemes: Vec<Scheme>,
     pub(crate) carriers: Vec<Carrier>,
@@ -129,16 +131,18 @@ pub(crate) mod tests {
 
     /// A realm that lets nobody in.
     pub(crate) fn realm() -> Realm {
+        let challenges = Challenges {
+            realm: "R".into(),
+            schemes: vec![(Scheme::Bearer, false)],
+            scope: Vec::new(),
+            acr_values: Vec::new(),
+            digest_algorithms: Vec::new(),
+            suppress_prompt: false,
+        };
         Realm {
             name: "r".into(),
-            challenges: Challenges {
-                realm: "R".into(),
-                schemes: vec![(Scheme::Bearer, false)],
-                scope: Vec::new(),
-                acr_values: Vec::new(),
-                digest_algorithms: Vec::new(),
-                suppress_prompt: false,
-            },
+            invitation: Invitation::of(&challenges),
+            challenges,
             schemes: vec![Scheme::Bearer],
             carriers: vec![Carrier::Authorization],
             anonymous: None,

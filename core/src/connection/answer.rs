@@ -160,6 +160,9 @@ fn cut(value: &str) -> &str {
 
 /// Returns the names of the parameters as they may be logged: a name can be a pasted secret too.
 fn params(target: &Target, carriers: &[&str]) -> Vec<String> {
+    if target.query().is_none() {
+        return Vec::new();
+    }
     target
         .params()
         .take(LOGGED_NAMES)

@@ -13,12 +13,12 @@ use super::{Connection, State};
 use crate::auth::basis::Basis;
 use crate::auth::challenge::BearerError;
 use crate::auth::login::{Login, Means, PasswordTask, Progress, Refused};
-use crate::auth::present::Credential;
+use crate::auth::present::{Credential, Presentation};
 use crate::auth::realm::Realm;
 use crate::budget::{AddressKey, Claim};
 use crate::config::Scheme;
 use crate::gateway::throttle::Source;
-use crate::gateway::{Asked as Inquiry, Proof, Waiting};
+use crate::gateway::{Asked as Inquiry, Proof, StepUp, Waiting};
 use crate::http::{Reply, RequestHead, Status};
 use crate::job::{Computed, Job};
 use crate::reason::Reason;
@@ -64,6 +64,12 @@ pub(super) enum Purpose {
     Renewal(Box<Renewing>),
 }
 
+/// Says whether `realm` lets in who brings no credential. Who is asked for a further factor and brings none
+/// begins anew.
+const fn lets_in_anybody(realm: &Realm, passed: Option<&StepUp>) -> bool {
+    realm.anonymous.is_some() && passed.is_none()
+}
+
 impl Connection {
     /// Begins the check of a wish for a service.
     pub(super) fn check(&mut self, now: Now, asked: Asked, wish: ServiceWish, head: RequestHead) {
@@ -71,29 +77,43 @@ impl Connection {
             service,
             goal,
             presentation,
-            place,
             passed,
         } = wish;
+        let Presentation {
+            presented,
+            protocols,
+            marker,
+        } = presentation;
+        if let (None, Some(realm)) = (&presented, &service.realm)
+            && !lets_in_anybody(realm, passed.as_deref())
+        {
+            // Nothing of the request is needed any more.
+            let read = goal.is_read().then_some(&head);
+            return self.ask_for_credential(now, asked, realm, read);
+        }
+        let Some(place) = self.place(&head) else {
+            let reply = Reply::closing(Status::InternalServerError);
+            return self.answer(now, &asked, reply, Reason::Internal);
+        };
         let wished = Box::new(Wished {
             head,
             service: Arc::clone(&service),
             place,
             goal,
-            protocols: presentation.protocols,
-            marker: presentation.marker,
+            protocols,
+            marker,
             passed,
         });
         let (Some(first), Some(realm)) = (&service.realm, asked.realm.as_ref().map(Arc::clone)) else {
-            return self.decide(now, asked, *wished, Proof::default());
+            return self.decide(now, asked, wished, Proof::default());
         };
-        match presentation.presented {
+        match presented {
             Some(presented) => {
                 // A custom scheme has no error parameters, not even on the line of Bearer beside it.
                 let bearer = presented.scheme == Scheme::Bearer;
                 let purpose = Purpose::Service(wished);
                 self.prove(now, asked, &realm, (presented.credential, bearer), purpose);
             }
-            // Who is asked for a further factor and brings none begins anew.
             None => self.without_credential(now, asked, first, Purpose::Service(wished)),
         }
     }
@@ -102,31 +122,30 @@ impl Connection {
     pub(super) fn without_credential(
         &mut self,
         now: Now,
-        mut asked: Asked,
+        asked: Asked,
         realm: &Arc<Realm>,
         purpose: Purpose,
     ) {
         match (purpose, realm.anonymous_grant()) {
-            (Purpose::Service(wished), Some(grant)) if wished.passed.is_none() => {
+            (Purpose::Service(wished), Some(grant)) if lets_in_anybody(realm, wished.passed.as_deref()) => {
                 let grant = Arc::new(grant);
-                let proof = Proof {
-                    basis: Basis::anonymous(realm, Arc::clone(&grant)),
-                    ..Proof::of(grant)
-                };
-                self.decide(now, asked, *wished, proof);
+                let basis = Basis::anonymous(realm, Arc::clone(&grant));
+                self.decide(now, asked, wished, Proof::of(grant, basis));
             }
-            (
-                purpose
-                @ (Purpose::Service(_) | Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_)),
-                _,
-            ) => {
-                asked.trace.begin(Check::Verify);
-                let reply = self
-                    .invitation(&purpose, realm, &asked)
-                    .unwrap_or_else(|| self.unauthorized(now, realm, &asked, None, false));
-                self.answer(now, &asked, reply, Reason::NoCredential);
+            (Purpose::Service(wished), _) => self.ask_for_credential(now, asked, realm, wished.read_by()),
+            (Purpose::Login(_) | Purpose::Ticket(_) | Purpose::Renewal(_), _) => {
+                self.ask_for_credential(now, asked, realm, None);
             }
         }
+    }
+
+    /// Refuses who brings no credential; `read` is the request if it is one for something to read.
+    fn ask_for_credential(&mut self, now: Now, mut asked: Asked, realm: &Realm, read: Option<&RequestHead>) {
+        asked.trace.begin(Check::Verify);
+        let reply = self
+            .invitation_to(read, realm, &asked)
+            .unwrap_or_else(|| self.unauthorized(now, realm, &asked, None, false));
+        self.answer(now, &asked, reply, Reason::NoCredential);
     }
 
     /// Begins the check of a credential; the flag says that it is a bearer token.
@@ -164,7 +183,7 @@ impl Connection {
             return self.refuse_revoked(now, &asked, &purpose);
         }
         match purpose {
-            Purpose::Service(wished) => self.decide(now, asked, *wished, proof),
+            Purpose::Service(wished) => self.decide(now, asked, wished, proof),
             Purpose::Login(submission) => self.logged_in(now, asked, &submission, proof),
             Purpose::Ticket(mint) => self.mint(now, asked, &mint, proof),
             Purpose::Renewal(renewing) => self.renew(now, asked, &renewing, &proof),
@@ -216,11 +235,7 @@ impl Connection {
                 match self.checked(now, &checking).still_allowed(now, checking.source) {
                     Ok(()) => {
                         let basis = checking.login.take_basis();
-                        let proof = Proof {
-                            basis,
-                            ..Proof::of(grant)
-                        };
-                        self.proven(now, checking.asked, checking.purpose, proof);
+                        self.proven(now, checking.asked, checking.purpose, Proof::of(grant, basis));
                     }
                     Err((reply, reason)) => self.answer(now, &checking.asked, reply, reason),
                 }
@@ -355,12 +370,12 @@ impl Connection {
         stale: bool,
     ) -> Reply {
         let digest = realm.digest_challenge(self.gateway().entropy(), asked.request, stale, now);
-        let mut reply = Reply::new(Status::Unauthorized);
-        let challenges = &realm.challenges;
-        challenges.each(error, digest.as_ref(), asked.with_origin, |challenge| {
-            reply.add("WWW-Authenticate", challenge);
-        });
-        reply.field("Cache-Control", "no-store")
+        let lines = if error.is_none() && digest.is_none() {
+            realm.invitation.lines(asked.with_origin).clone()
+        } else {
+            realm.challenges.lines(error, digest.as_ref(), asked.with_origin)
+        };
+        Reply::with_lines(Status::Unauthorized, lines)
     }
 
     /// The answer to a credential that is not good.

@@ -17,7 +17,7 @@ use crate::auth::realm::Realm;
 use crate::authz::acl;
 use crate::config::UpstreamProtocol;
 use crate::gateway::{Place, Proof, StepUp};
-use crate::http::upgrade::accept_key;
+use crate::http::upgrade::accept_key_bytes;
 use crate::http::{Reply, RequestHead, Status};
 use crate::reason::Reason;
 use crate::rules::{Proxy, Service};
@@ -40,11 +40,8 @@ pub(super) struct Wished {
 
 impl Wished {
     /// Returns the request if it is one for something to read, and not for a socket.
-    pub(super) const fn read_by(&self) -> Option<&RequestHead> {
-        match self.goal {
-            Goal::Read | Goal::File { .. } => Some(&self.head),
-            Goal::Socket { .. } => None,
-        }
+    pub(super) fn read_by(&self) -> Option<&RequestHead> {
+        self.goal.is_read().then_some(&self.head)
     }
 
     /// Returns the name of the data point that it reads, if it reads one.
@@ -60,7 +57,7 @@ impl Wished {
 
 impl Connection {
     /// Decides on a good credential: roles, scopes, subprotocol, and then the socket is open.
-    pub(super) fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Wished, proof: Proof) {
+    pub(super) fn decide(&mut self, now: Now, mut asked: Asked, mut wish: Box<Wished>, proof: Proof) {
         let mut trace = asked.trace;
         let joined = if self.gateway().is_draining() {
             trace.begin(Check::Available);
@@ -79,7 +76,7 @@ impl Connection {
     }
 
     /// Decides on a client that has passed every factor.
-    fn let_in(&mut self, now: Now, mut asked: Asked, wish: Wished, proof: Proof) {
+    fn let_in(&mut self, now: Now, mut asked: Asked, wish: Box<Wished>, proof: Proof) {
         let mut trace = asked.trace;
         // The login has succeeded: a refusal from here on has a name too. It is said by the first
         // realm who that is, whichever was the last.
@@ -95,7 +92,7 @@ impl Connection {
         // when it can be found.
         if wish.read_by().is_some() && self.gateway().is_revoked(&proof.basis, now) {
             asked.trace = trace;
-            return self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));
+            return self.refuse_revoked(now, &asked, &Purpose::Service(wish));
         }
         let key = match &wish.goal {
             Goal::Socket { key } => key,
@@ -123,7 +120,7 @@ impl Connection {
                 .open_socket(&proof.grant, limit)
                 .ok_or_else(too_many)?;
             let memberships = self.join(now, &proof, &asked)?;
-            let reply = Reply::switching(&accept_key(key.as_str()), protocol.as_deref());
+            let reply = Reply::switching(accept_key_bytes(key.as_str()), protocol.as_deref());
             Ok((reply, counted, memberships))
         });
         asked.trace = trace;
@@ -138,7 +135,7 @@ impl Connection {
             Ok(_) if self.gateway().is_reading() => self.unavailable(now, &asked),
             // Looked at last: who revokes from here on finds an open socket, and rings it.
             Ok(_) if self.gateway().is_revoked(&proof.basis, now) => {
-                self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));
+                self.refuse_revoked(now, &asked, &Purpose::Service(wish));
             }
             Ok((reply, counted, memberships)) => {
                 let held = Held {
@@ -147,8 +144,8 @@ impl Connection {
                     registration: None,
                     revocations,
                 };
-                let (upstream, path) = (self.upstream(&wish.service), wish.place.path.clone());
-                let granted = Granted {
+                let upstream = self.upstream(&wish.service);
+                let mut granted = Granted {
                     asked,
                     wish,
                     proof,
@@ -157,14 +154,17 @@ impl Connection {
                 };
                 match upstream {
                     Some(upstream) => self.reach(now, granted, upstream),
-                    None => self.open(now, granted, Way::Served(&path)),
+                    None => {
+                        let path = std::mem::take(&mut granted.wish.place.path);
+                        self.open(now, granted, Way::Served(&path));
+                    }
                 }
             }
         }
     }
 
     /// Decides again under new rules on a client that has passed every factor.
-    pub(super) fn let_in_anew(&mut self, now: Now, asked: Asked, mut wish: Wished, mut proof: Proof) {
+    pub(super) fn let_in_anew(&mut self, now: Now, asked: Asked, mut wish: Box<Wished>, mut proof: Proof) {
         self.rules = self.gateway().rules();
         match self.review((&wish.service, wish.point()), &proof, now) {
             Ok((service, grant)) => {

@@ -348,7 +348,8 @@ mod tests {
     use crate::http::Target;
 
     fn mapped(target: &str, at: usize) -> Option<String> {
-        let path = Target::parse(target, Method::Get).ok()?.canonical_path().ok()?;
+        let target = Target::parse(target, Method::Get).ok()?;
+        let path = target.canonical_path().ok()?;
         below(&path, at).map(|names| names.join("|"))
     }
 
@@ -408,11 +409,10 @@ mod tests {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 path.push_str(PIECES[usize::try_from(seed >> 60).unwrap()]);
             }
-            let Some(names) = Target::parse(&path, Method::Get)
-                .ok()
-                .and_then(|target| target.canonical_path().ok())
-                .and_then(|path| below(&path, 1))
-            else {
+            let Ok(target) = Target::parse(&path, Method::Get) else {
+                continue;
+            };
+            let Some(names) = target.canonical_path().ok().and_then(|path| below(&path, 1)) else {
                 continue;
             };
             for name in names {

@@ -22,10 +22,14 @@ use crate::trace::Check;
 pub(super) type Refusal = (Reply, Reason);
 
 /// What a request asks for, once everything before the credential is in order.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made, and most requests have the largest one"
+)]
 pub(super) enum Wish {
     Page(Page),
     Health,
-    Service(Box<ServiceWish>),
+    Service(ServiceWish),
     Realm(Visit),
 }
 
@@ -34,7 +38,6 @@ pub(super) struct ServiceWish {
     pub(super) service: Arc<Service>,
     pub(super) goal: Goal,
     pub(super) presentation: Presentation,
-    pub(super) place: Place,
     /// The factors that the client passed before this one.
     pub(super) passed: Option<Box<StepUp>>,
 }
@@ -58,14 +61,14 @@ impl Connection {
             }
             Scan::Done { used } => {
                 self.pending = bytes.get(used..).unwrap_or_default().to_vec();
-                let State::Head(scanner) = std::mem::replace(&mut self.state, State::Closed) else {
-                    return;
-                };
                 self.timers.stop_all();
                 // The rules of now: a connection can have waited for its request through a reload.
                 self.take_new_rules();
                 // Whatever is answered begins from here; a refusal that keeps the connection starts over.
-                self.state = State::Head(Self::scanner(&self.rules));
+                let anew = State::Head(Self::scanner(&self.rules));
+                let State::Head(scanner) = std::mem::replace(&mut self.state, anew) else {
+                    return;
+                };
                 match scanner.finish() {
                     Ok(head) => {
                         let request = self.request_id();
@@ -155,7 +158,7 @@ impl Connection {
             }
             // Who is revoked may not be known yet.
             Ok(Wish::Service(_)) if self.gateway().is_reading() => self.await_revocations(now, asked, head),
-            Ok(Wish::Service(wish)) => self.check(now, asked, *wish, head),
+            Ok(Wish::Service(wish)) => self.check(now, asked, wish, head),
             Ok(Wish::Realm(Visit::Answer(reply))) => self.answer(now, &asked, reply, Reason::Granted),
             Ok(Wish::Realm(Visit::Post(length, posted))) => self.receive(now, asked, &head, length, posted),
             Err((reply, reason)) => self.answer(now, &asked, reply, reason),
@@ -168,7 +171,7 @@ impl Connection {
         let local_port = self.peer.local.port();
         let path = head.target().canonical_path();
         if let (Some(health), Ok(path)) = (&server.health, &path)
-            && path == health
+            && path == health.as_str()
             && matches!(head.method(), Method::Get | Method::Head)
         {
             asked.trace.begin(Check::Available);
@@ -258,22 +261,26 @@ impl Connection {
             asked.trace.begin(Check::Throttle);
             self.check_throttle(now, &presented.credential)?;
         }
-        Ok(Wish::Service(Box::new(ServiceWish {
+        Ok(Wish::Service(ServiceWish {
             service,
             goal,
             presentation,
-            place: Place {
-                server: Arc::clone(&server.id),
-                path,
-                origin: head
-                    .fields()
-                    .single("origin")
-                    .ok()
-                    .flatten()
-                    .and_then(|origin| Origin::parse(origin.as_bytes()).ok()),
-            },
             passed,
-        })))
+        }))
+    }
+
+    /// Returns where a request for a service stands, whose path was found canonical.
+    pub(super) fn place(&self, head: &RequestHead) -> Option<Place> {
+        Some(Place {
+            server: Arc::clone(&self.server()?.id),
+            path: head.target().canonical_path().ok()?.into_owned(),
+            origin: head
+                .fields()
+                .single("origin")
+                .ok()
+                .flatten()
+                .and_then(|origin| Origin::parse(origin.as_bytes()).ok()),
+        })
     }
 
     /// Judges an Origin that is present (R11); one that is missing is judged with the credential.

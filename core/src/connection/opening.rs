@@ -35,7 +35,7 @@ pub(super) struct Opening {
 /// A client that has passed every check, and what it holds already.
 pub(super) struct Granted {
     pub(super) asked: Asked,
-    pub(super) wish: Wished,
+    pub(super) wish: Box<Wished>,
     pub(super) proof: Proof,
     pub(super) held: Held,
     /// The answer to its key.
@@ -254,7 +254,7 @@ impl Connection {
             let (reply, reason) = self.draining();
             self.answer(now, &asked, reply, reason);
         } else if revoked {
-            self.refuse_revoked(now, &asked, &Purpose::Service(Box::new(wish)));
+            self.refuse_revoked(now, &asked, &Purpose::Service(wish));
         } else if reading {
             self.unavailable(now, &asked);
         } else if over {

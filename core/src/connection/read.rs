@@ -23,6 +23,16 @@ pub(super) enum Goal {
     File { at: usize },
 }
 
+impl Goal {
+    /// Says whether it is something to read, and not a socket.
+    pub(super) const fn is_read(&self) -> bool {
+        match self {
+            Self::Read | Self::File { .. } => true,
+            Self::Socket { .. } => false,
+        }
+    }
+}
+
 /// Says whether `head` is to be answered in HTTP.
 ///
 /// # Errors

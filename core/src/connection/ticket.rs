@@ -119,7 +119,7 @@ impl Connection {
             return None;
         };
         let judges = service.realms().any(|realm| realm.name == order.realm.name);
-        (judges && target.query().is_none()).then_some(path)
+        (judges && target.query().is_none()).then(|| path.into_owned())
     }
 
     /// Makes the ticket.

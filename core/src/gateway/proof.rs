@@ -27,11 +27,12 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
-    /// A grant that nothing but itself can end.
-    pub(crate) fn of(grant: impl Into<Arc<Grant>>) -> Self {
+    /// A grant that rests on `basis`, and that no session can end.
+    pub(crate) const fn of(grant: Arc<Grant>, basis: Basis) -> Self {
         Self {
-            grant: grant.into(),
-            ..Self::default()
+            grant,
+            basis,
+            sessions: Vec::new(),
         }
     }
 

@@ -178,6 +178,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::auth::basis::Basis;
     use crate::auth::grant::{Authority, Grant, Identity};
     use crate::config::Config;
     use crate::entropy::Seed;
@@ -224,7 +225,7 @@ mod tests {
             let step_up = StepUp {
                 service: Arc::clone(&self.service),
                 next: 1,
-                proof: Proof::of(grant),
+                proof: Proof::of(Arc::new(grant), Basis::default()),
             };
             self.table.issue(&self.entropy, step_up, LIFETIME, now)
         }

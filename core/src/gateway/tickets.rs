@@ -270,6 +270,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::auth::basis::Basis;
     use crate::auth::grant::{Authority, Grant, Identity};
     use crate::entropy::{Entropy, Seed};
 
@@ -280,14 +281,15 @@ mod tests {
     const LIFETIME: Duration = Duration::from_secs(30);
 
     fn proof() -> Proof {
-        Proof::of(Grant {
+        let grant = Grant {
             identity: Some(Identity {
                 realm: "r".into(),
                 authority: Authority::Module(0),
                 subject: Some("alice".into()),
             }),
             ..Grant::default()
-        })
+        };
+        Proof::of(Arc::new(grant), Basis::default())
     }
 
     fn bound() -> Bound {

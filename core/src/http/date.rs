@@ -21,7 +21,8 @@ pub fn http_date_bytes(time: UnixTime) -> [u8; 29] {
         time::Weekday::Saturday => b"Sat",
         time::Weekday::Sunday => b"Sun",
     };
-    let month: &[u8; 3] = match date.month() {
+    let (year, month, day) = date.to_calendar_date();
+    let month: &[u8; 3] = match month {
         time::Month::January => b"Jan",
         time::Month::February => b"Feb",
         time::Month::March => b"Mar",
@@ -35,7 +36,6 @@ pub fn http_date_bytes(time: UnixTime) -> [u8; 29] {
         time::Month::November => b"Nov",
         time::Month::December => b"Dec",
     };
-    let (day, year) = (date.day(), date.year());
     let (hour, minute, second) = date.to_hms();
     // Written out by hand: it stands in every answer.
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::syntax::list_items;
+use super::syntax::{is_same_ignoring_case, list_items, trim_ows};
 use crate::secret::Secret;
 
 /// Why a field that may stand once cannot be read.
@@ -36,7 +36,7 @@ pub(super) struct Line {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Span {
     start: u32,
-    end: u32,
+    length: u32,
 }
 
 impl Span {
@@ -44,8 +44,12 @@ impl Span {
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
             start: place(start),
-            end: place(end),
+            length: place(end.saturating_sub(start)),
         }
+    }
+
+    const fn end(self) -> usize {
+        self.start as usize + self.length as usize
     }
 
     /// Returns what begins where this does and ends at `end`.
@@ -55,37 +59,23 @@ impl Span {
 
     /// Returns what begins `gap` bytes behind this and ends at `end`.
     pub(super) fn next(self, gap: usize, end: usize) -> Self {
-        Self::of(self.end as usize + gap, end)
+        Self::of(self.end() + gap, end)
     }
 
     /// Returns what stands before this, but for `gap` bytes.
     pub(super) const fn before(self, gap: u32) -> Self {
         Self {
             start: 0,
-            end: self.start.saturating_sub(gap),
+            length: self.start.saturating_sub(gap),
         }
     }
 
     const fn length(self) -> usize {
-        self.end.saturating_sub(self.start) as usize
+        self.length as usize
     }
 
     pub(super) fn in_bytes(self, bytes: &[u8]) -> &[u8] {
-        bytes
-            .get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
-    }
-
-    /// Returns this without the white space at both ends (RFC 9110 section 5.6.3).
-    fn trimmed(mut self, bytes: &[u8]) -> Self {
-        let blank = |at: u32| matches!(bytes.get(at as usize), Some(b' ' | b'\t'));
-        while self.start < self.end && blank(self.start) {
-            self.start += 1;
-        }
-        while self.start < self.end && blank(self.end - 1) {
-            self.end -= 1;
-        }
-        self
+        bytes.get(self.start as usize..self.end()).unwrap_or_default()
     }
 }
 
@@ -98,12 +88,9 @@ const fn bit(name: &[u8]) -> u64 {
 }
 
 impl Fields {
-    pub(super) fn new(bytes: Secret<Vec<u8>>, mut lines: Vec<Line>) -> Self {
-        let mut names = 0;
-        for line in &mut lines {
-            names |= bit(line.name.in_bytes(bytes.expose()));
-            line.value = line.value.trimmed(bytes.expose());
-        }
+    pub(super) fn new(bytes: Secret<Vec<u8>>, lines: Vec<Line>) -> Self {
+        let names = lines.iter().map(|line| bit(line.name.in_bytes(bytes.expose())));
+        let names = names.fold(0, |names, bit| names | bit);
         Self { bytes, lines, names }
     }
 
@@ -111,7 +98,7 @@ impl Fields {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.lines.iter().map(|line| {
             let name = str::from_utf8(self.slice(line.name)).unwrap_or_default();
-            (name, self.slice(line.value))
+            (name, self.value(line))
         })
     }
 
@@ -127,9 +114,9 @@ impl Fields {
         lines
             .iter()
             .filter(move |line| {
-                line.name.length() == wanted.len() && self.slice(line.name).eq_ignore_ascii_case(wanted)
+                line.name.length() == wanted.len() && is_same_ignoring_case(self.slice(line.name), wanted)
             })
-            .map(|line| self.slice(line.value))
+            .map(|line| self.value(line))
     }
 
     /// Returns the value of the field `name` that may stand once, none if it is missing.
@@ -160,10 +147,15 @@ impl Fields {
 
     /// Says whether the list `name` has the whole member `token`, ignoring case.
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        let wanted = |item: &[u8]| item.eq_ignore_ascii_case(token.as_bytes());
+        let wanted = |item: &[u8]| is_same_ignoring_case(item, token.as_bytes());
         // Most lists have one member: they are not taken apart.
         self.get_all(name)
             .any(|value| wanted(value) || (value.contains(&b',') && list_items(value).any(wanted)))
+    }
+
+    /// Returns the value of a line without the white space around it (RFC 9110 section 5.5).
+    fn value(&self, line: &Line) -> &[u8] {
+        trim_ows(self.slice(line.value))
     }
 
     fn slice(&self, span: Span) -> &[u8] {

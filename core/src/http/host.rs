@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use super::syntax::{is_escaped, is_reg_name_byte};
+use super::syntax::{is_escaped, is_reg_name_byte, split_at_byte};
 
 /// Why a text is no host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub(super) fn split_port(text: &str) -> Result<(&str, Option<&str>), BadHost> {
             None => Err(BadHost::Literal),
         };
     }
-    Ok(match text.split_once(':') {
+    Ok(match split_at_byte(text, b':') {
         Some((name, port)) => (name, Some(port)),
         None => (text, None),
     })

@@ -13,8 +13,8 @@ use super::syntax::{is_token, is_value_byte, put_decimal, put_value};
 use super::upgrade::UpgradeError;
 use crate::time::UnixTime;
 
-/// The content type of every body that a [`Status`] brings along.
-const TEXT: &str = "text/plain; charset=utf-8";
+/// The content type of every body that a [`Status`] brings along, as a whole line.
+const TEXT: &[u8] = b"Content-Type: text/plain; charset=utf-8\r\n";
 
 /// First allocation for the lines of an answer, in bytes: those of a 401 or of a 101.
 const FIRST_ALLOCATION: usize = 160;
@@ -22,6 +22,29 @@ const FIRST_ALLOCATION: usize = 160;
 /// A field whose name is no token, or whose value has CR, LF, NUL or another control byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadField;
+
+/// Fields, each a whole line already.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Vec<u8>);
+
+/// Shows how many bytes they have, never which: a session's id may be among them.
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lines({} bytes)", self.0.len())
+    }
+}
+
+impl Lines {
+    /// Appends a field by the rules of [`Reply::field`].
+    pub(crate) fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        if is_token(name.as_bytes()) {
+            if self.0.is_empty() {
+                self.0.reserve_exact(FIRST_ALLOCATION);
+            }
+            put(&mut self.0, name, value.as_ref());
+        }
+    }
+}
 
 /// What Connection says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +71,12 @@ enum Persistence {
 #[derive(Clone)]
 pub struct Reply {
     status: Status,
-    /// The fields, each a whole line already.
-    lines: Vec<u8>,
+    lines: Lines,
     /// Upgrade is sent, and is a member of Connection.
     upgrade: bool,
     persistence: Persistence,
-    content_type: Cow<'static, str>,
+    /// None for that of a body which a [`Status`] brings along.
+    content_type: Option<Cow<'static, str>>,
     body: Body,
     omit_body: bool,
     date: Option<UnixTime>,
@@ -75,10 +98,10 @@ impl Reply {
     pub const fn new(status: Status) -> Self {
         Self {
             status,
-            lines: Vec::new(),
+            lines: Lines(Vec::new()),
             upgrade: false,
             persistence: Persistence::Keep,
-            content_type: Cow::Borrowed(TEXT),
+            content_type: None,
             body: Body::Own(Cow::Borrowed(status.body().as_bytes())),
             omit_body: false,
             date: None,
@@ -90,6 +113,15 @@ impl Reply {
         let mut reply = Self::new(status);
         reply.persistence = Persistence::Close;
         reply
+    }
+
+    /// An answer with the fixed body of `status` and fields that were written before; it keeps the
+    /// connection.
+    pub(crate) fn with_lines(status: Status, lines: Lines) -> Self {
+        Self {
+            lines,
+            ..Self::new(status)
+        }
     }
 
     /// 401 with one WWW-Authenticate line for each of `challenges`, in their order (reference A).
@@ -141,7 +173,7 @@ impl Reply {
 
     /// 101: the connection goes on with WebSocket (RFC 6455 section 4.2.2). `accept` answers the
     /// key; without `protocol` no subprotocol is chosen.
-    pub fn switching(accept: &str, protocol: Option<&str>) -> Self {
+    pub fn switching(accept: impl AsRef<[u8]>, protocol: Option<&str>) -> Self {
         let mut reply = Self::new(Status::SwitchingProtocols);
         reply.upgrade = true;
         let reply = reply.field("Sec-WebSocket-Accept", accept);
@@ -165,18 +197,8 @@ impl Reply {
     /// has it, so no value can begin a line of its own; a name that is no token adds nothing. Use
     /// [`try_field`](Self::try_field) for what a peer or a claim wrote.
     pub fn field(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
-        self.add(name.as_ref(), value.as_ref());
+        self.lines.add(name.as_ref(), value);
         self
-    }
-
-    /// Adds what [`field`](Self::field) does.
-    pub(crate) fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        if is_token(name.as_bytes()) {
-            if self.lines.is_empty() {
-                self.lines.reserve_exact(FIRST_ALLOCATION);
-            }
-            put(&mut self.lines, name, value.as_ref());
-        }
     }
 
     /// Adds a field that is not of our own making.
@@ -194,21 +216,21 @@ impl Reply {
         content_type: impl Into<Cow<'static, str>>,
         body: impl Into<Cow<'static, [u8]>>,
     ) -> Self {
-        self.content_type = content_type.into();
+        self.content_type = Some(content_type.into());
         self.body = Body::Own(body.into());
         self
     }
 
     /// Announces a body of `length` bytes, which whoever writes the answer sends behind it.
     pub fn announcing(mut self, content_type: impl Into<Cow<'static, str>>, length: u64) -> Self {
-        self.content_type = content_type.into();
+        self.content_type = Some(content_type.into());
         self.body = Body::Announced(length);
         self
     }
 
     /// Replaces the body by one that [`Reply::write`] leaves out: it is sent behind, without a copy.
     pub(crate) fn shared_content(mut self, content_type: &'static str, body: Bytes) -> Self {
-        self.content_type = content_type.into();
+        self.content_type = Some(content_type.into());
         self.body = Body::Shared(body);
         self
     }
@@ -248,11 +270,7 @@ impl Reply {
 
     /// Appends the answer to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"HTTP/1.1 ");
-        put_decimal(out, self.status.code().into());
-        out.push(b' ');
-        out.extend_from_slice(self.status.phrase().as_bytes());
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(self.status.line());
         let connection = match (self.upgrade, self.persistence) {
             (false, Persistence::Keep) => None,
             (false, Persistence::Close) => Some("close"),
@@ -263,13 +281,13 @@ impl Reply {
         if self.upgrade {
             put(out, "Upgrade", b"websocket");
         } else {
-            out.extend_from_slice(&self.lines);
+            out.extend_from_slice(&self.lines.0);
         }
         if let Some(connection) = connection {
             put(out, "Connection", connection.as_bytes());
         }
         if self.upgrade {
-            out.extend_from_slice(&self.lines);
+            out.extend_from_slice(&self.lines.0);
         }
         let length = match &self.body {
             Body::Own(body) => body.len() as u64,
@@ -278,7 +296,10 @@ impl Reply {
         };
         if has_content(self.status) {
             if length > 0 || matches!(self.body, Body::Announced(_)) {
-                put(out, "Content-Type", self.content_type.as_bytes());
+                match &self.content_type {
+                    Some(content_type) => put(out, "Content-Type", content_type.as_bytes()),
+                    None => out.extend_from_slice(TEXT),
+                }
             }
             out.extend_from_slice(b"Content-Length: ");
             put_decimal(out, length);

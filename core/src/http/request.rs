@@ -9,6 +9,7 @@ use super::fields::Fields;
 use super::framing::{BodyLength, body_length};
 use super::head::{HeadLimits, HeadScanner, Places, Scan};
 use super::host::{BadHost, Host};
+use super::syntax::{is_same_ignoring_case, list_items};
 use super::target::{Target, TargetForm};
 use crate::secret::Secret;
 
@@ -94,6 +95,39 @@ pub struct RequestHead {
     fields: Fields,
     host: Option<Host>,
     body: BodyLength,
+    /// What Connection says.
+    connection: Options,
+}
+
+/// The members of Connection that count here (RFC 9110 section 7.6.1).
+#[derive(Clone, Copy, Default)]
+struct Options {
+    close: bool,
+    upgrade: bool,
+}
+
+impl Options {
+    fn of(fields: &Fields) -> Self {
+        let mut options = Self::default();
+        for value in fields.get_all("connection") {
+            // Most values have one member: they are not taken apart.
+            if !options.add(value) {
+                for member in list_items(value) {
+                    options.add(member);
+                }
+            }
+        }
+        options
+    }
+
+    /// Adds a member; says whether it is one that counts.
+    fn add(&mut self, member: &[u8]) -> bool {
+        let close = is_same_ignoring_case(member, b"close");
+        let upgrade = is_same_ignoring_case(member, b"upgrade");
+        self.close |= close;
+        self.upgrade |= upgrade;
+        close || upgrade
+    }
 }
 
 impl RequestHead {
@@ -121,6 +155,7 @@ impl RequestHead {
         let fields = Fields::new(Secret::new(std::mem::take(&mut *bytes)), places.lines);
         let body = body_length(&fields, version)?;
         let host = host(&fields, &target, version)?;
+        let connection = Options::of(&fields);
         Ok(Self {
             method,
             version,
@@ -128,6 +163,7 @@ impl RequestHead {
             fields,
             host,
             body,
+            connection,
         })
     }
 
@@ -164,10 +200,10 @@ impl RequestHead {
 
     /// Says whether the connection ends after the answer: on HTTP/1.0 always, otherwise when the
     /// client says so.
-    pub fn wants_close(&self) -> bool {
+    pub const fn wants_close(&self) -> bool {
         match self.version {
             Version::Http10 => true,
-            Version::Http11 => self.fields.has_token("connection", "close"),
+            Version::Http11 => self.connection.close,
         }
     }
 
@@ -177,10 +213,7 @@ impl RequestHead {
     pub fn wants_websocket(&self) -> bool {
         match self.version {
             Version::Http10 => false,
-            Version::Http11 => {
-                self.fields.has_token("upgrade", "websocket")
-                    && self.fields.has_token("connection", "upgrade")
-            }
+            Version::Http11 => self.connection.upgrade && self.fields.has_token("upgrade", "websocket"),
         }
     }
 }

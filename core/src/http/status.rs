@@ -20,6 +20,13 @@ macro_rules! statuses {
                 match self { $(Self::$name => $phrase,)+ }
             }
 
+            /// Returns the first line of an answer with it (RFC 9112 section 4), its CRLF included.
+            pub(super) const fn line(self) -> &'static [u8] {
+                match self {
+                    $(Self::$name => concat!("HTTP/1.1 ", $code, " ", $phrase, "\r\n").as_bytes(),)+
+                }
+            }
+
             /// Returns the body of a refusal. It depends on the status alone, so its length says
             /// nothing about the cause. Empty for 405, 426, 505 and everything that is no refusal.
             pub const fn body(self) -> &'static str {

@@ -40,12 +40,60 @@ const fn is_tchar(byte: u8) -> bool {
 
 /// Says whether `text` is a `token`: at least one `tchar` and nothing else (RFC 9110 section 5.6.2).
 pub fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().copied().all(is_token_byte)
+    // Nearly all are, so that an early end is worth less than what it costs at each byte.
+    !text.is_empty() && text.iter().fold(true, |good, &byte| good & is_token_byte(byte))
+}
+
+/// Says whether both are the same but for the case of ASCII letters. It says what the standard library's
+/// `eq_ignore_ascii_case` does, which goes byte by byte below sixteen: most names of fields are shorter.
+pub(crate) fn is_same_ignoring_case(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let (words, _) = one.as_chunks::<8>();
+    let (other_words, _) = other.as_chunks::<8>();
+    // The last word overlaps the one before it where the length is no multiple of eight.
+    if let (Some(last), Some(other_last)) = (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        let mut pairs = words.iter().zip(other_words);
+        return pairs.all(|(word, other)| is_same_word(*word, *other)) && is_same_word(*last, *other_last);
+    }
+    match (halves(one), halves(other)) {
+        (Some(word), Some(other)) => is_same_word(word, other),
+        (_, _) => one.eq_ignore_ascii_case(other),
+    }
+}
+
+/// Returns the first and the last four bytes of `text`, which overlap if it has less than eight; `None` if
+/// it has less than four.
+fn halves(text: &[u8]) -> Option<[u8; 8]> {
+    let [a, b, c, d] = *text.first_chunk::<4>()?;
+    let [e, f, g, h] = *text.last_chunk::<4>()?;
+    Some([a, b, c, d, e, f, g, h])
+}
+
+/// Says whether eight bytes are the same but for the case of ASCII letters.
+const fn is_same_word(one: [u8; 8], other: [u8; 8]) -> bool {
+    const EACH: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = EACH * 0x80;
+    /// The bit by which a letter in upper case differs from the one in lower case.
+    const CASE: u64 = EACH * 0x20;
+    let one = u64::from_ne_bytes(one);
+    let differing = one ^ u64::from_ne_bytes(other);
+    let folded = one | CASE;
+    // Without its highest bit no byte carries into the next one. The sums set it from `a` on, and behind
+    // `z`; bytes that had it are no letters.
+    let seven_bits = folded & !HIGH;
+    let from_a = seven_bits + EACH * (0x80 - b'a' as u64);
+    let behind_z = seven_bits + EACH * (0x7F - b'z' as u64);
+    let letters = from_a & !behind_z & !folded & HIGH;
+    // The highest bit, two places further down, is that of the case.
+    differing & !(letters >> 2) == 0
 }
 
 /// Says whether `byte` may stand in a field value: HTAB, SP, VCHAR or obs-text (RFC 9110 section 5.5).
 pub const fn is_value_byte(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7F)
+    // Without branches the compiler looks at many bytes at once.
+    (byte == b'\t') | ((byte >= b' ') & (byte != 0x7F))
 }
 
 /// Returns how many bytes at the beginning of `text` may stand in a field value (RFC 9110 section 5.5).
@@ -113,44 +161,63 @@ const fn is_sub_delim(byte: u8) -> bool {
 
 /// Says whether `byte` may stand in a `reg-name`, the `%` of an escape excluded (RFC 3986 section 3.2.2).
 pub(crate) const fn is_reg_name_byte(byte: u8) -> bool {
-    is_unreserved(byte) || is_sub_delim(byte)
+    URI_BYTES[byte as usize] & REG_NAME != 0
 }
 
 /// Says whether `byte` may stand in a path, the `%` of an escape excluded (RFC 3986 section 3.3).
 pub(crate) const fn is_path_byte(byte: u8) -> bool {
-    is_unreserved(byte) || is_sub_delim(byte) || matches!(byte, b':' | b'@' | b'/')
+    URI_BYTES[byte as usize] & PATH != 0
 }
 
 /// Says whether `byte` may stand in a query, the `%` of an escape excluded (RFC 3986 section 3.4).
 pub(crate) const fn is_query_byte(byte: u8) -> bool {
-    QUERY_BYTES[byte as usize]
+    URI_BYTES[byte as usize] & QUERY != 0
 }
 
-static QUERY_BYTES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        table[byte] = is_path_byte(byte as u8) || byte as u8 == b'?';
-        byte += 1;
+const REG_NAME: u8 = 1;
+const PATH: u8 = 2;
+const QUERY: u8 = 4;
+
+/// Where in a URI each byte may stand.
+static URI_BYTES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut place = 0;
+    while place < table.len() {
+        let byte = place as u8;
+        table[place] = if is_unreserved(byte) || is_sub_delim(byte) {
+            REG_NAME | PATH | QUERY
+        } else if matches!(byte, b':' | b'@' | b'/') {
+            PATH | QUERY
+        } else if byte == b'?' {
+            QUERY
+        } else {
+            0
+        };
+        place += 1;
     }
     table
 };
 
-/// Says whether every byte of `text` is in `class` or part of a well-formed percent-escape.
+/// Says whether every byte of `text` is in `class`, which `%` never is, or part of a well-formed
+/// percent-escape.
 pub(crate) fn is_escaped(text: &[u8], class: impl Fn(u8) -> bool) -> bool {
-    let mut bytes = text.iter().copied();
-    while let Some(byte) = bytes.next() {
-        let good = if byte == b'%' {
-            let digits = (bytes.next(), bytes.next());
-            matches!(digits, (Some(high), Some(low)) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
-        } else {
-            class(byte)
-        };
-        if !good {
-            return false;
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| !class(byte)) {
+        match rest.get(at..) {
+            Some([b'%', high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                rest = behind;
+            }
+            Some(_) | None => return false,
         }
     }
     true
+}
+
+/// Splits `text` at the first `byte`, an ASCII one. Names of hosts and paths are short: a search for a
+/// `char` costs more than it takes to look at all of their bytes.
+pub(crate) fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|other| other == byte)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// Returns the value of a hexadecimal digit.
@@ -248,6 +315,32 @@ mod tests {
             }
         }
         assert_eq!(value_run(b""), 0);
+    }
+
+    #[test]
+    fn case_is_ignored_as_the_standard_library_does() {
+        let text = b"Sec-WebSocket-Version";
+        for length in 0..=text.len() {
+            for at in 0..length {
+                for byte in 0..=255u8 {
+                    let (mut one, mut other) = (text[..length].to_vec(), text[..length].to_vec());
+                    one[at] = byte;
+                    for change in [0, 0x20, 0x80, 1] {
+                        other[at] = byte ^ change;
+                        assert_eq!(
+                            is_same_ignoring_case(&one, &other),
+                            one.eq_ignore_ascii_case(&other),
+                            "{one:?} {other:?}"
+                        );
+                    }
+                }
+            }
+            assert!(is_same_ignoring_case(
+                &text[..length].to_ascii_lowercase(),
+                &text[..length].to_ascii_uppercase()
+            ));
+            assert!(!is_same_ignoring_case(&text[..length], b"Sec-WebSocket-Version-"));
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::ops::Range;
 use super::host::Host;
 use super::origin::default_port;
 use super::request::Method;
-use super::syntax::{Decoded, is_escaped, is_path_byte, is_query_byte, is_unreserved, percent_decode};
+use super::syntax::{
+    Decoded, is_escaped, is_path_byte, is_query_byte, is_unreserved, percent_decode, split_at_byte,
+};
 use crate::secret::Secret;
 
 /// Why a text is no target of its method.
@@ -89,7 +91,7 @@ impl Target {
             )
         };
         let text = raw.get(rest.clone()).ok_or(BadTarget::Byte)?;
-        let (path, query) = match text.split_once('?') {
+        let (path, query) = match split_at_byte(text, b'?') {
             Some((path, query)) => {
                 let end = rest.start + path.len();
                 (rest.start..end, Some((end + 1..rest.end, query)))
@@ -164,7 +166,7 @@ impl Target {
     /// The path has `//`, a dot segment, an encoded `/`, `\`, NUL or control character, or the
     /// target has no path. A dot segment with a parameter (`..;x`) counts, because servers behind
     /// us may strip the parameter first.
-    pub fn canonical_path(&self) -> Result<String, NotCanonical> {
+    pub fn canonical_path(&self) -> Result<Cow<'_, str>, NotCanonical> {
         canonical(self.path())
     }
 
@@ -234,14 +236,19 @@ fn decoded_once(path: &str) -> Result<String, NotCanonical> {
     Ok(decoded)
 }
 
-fn canonical(path: &str) -> Result<String, NotCanonical> {
+fn canonical(path: &str) -> Result<Cow<'_, str>, NotCanonical> {
     if !path.starts_with('/') {
         return Err(NotCanonical);
     }
+    // Most paths have neither an escape nor a segment that is empty or begins with a dot.
+    let odd = |pair: &[u8]| matches!(pair, [_, b'%'] | b"//" | b"/.");
+    if !path.as_bytes().windows(2).any(odd) {
+        return Ok(Cow::Borrowed(path));
+    }
     let canonical = if path.contains('%') {
-        decoded_once(path)?
+        Cow::Owned(decoded_once(path)?)
     } else {
-        path.to_owned()
+        Cow::Borrowed(path)
     };
     let mut segments = canonical
         .as_bytes()
@@ -317,7 +324,7 @@ mod tests {
 
     #[test]
     fn r02_canonical_path() {
-        let canonical = |raw: &str| get(raw).unwrap().canonical_path();
+        let canonical = |raw: &str| get(raw).unwrap().canonical_path().map(Cow::into_owned);
         for (raw, expected) in [
             ("/", "/"),
             ("/api/ws", "/api/ws"),

@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 
 use super::{Route, Rules, Server, Service, Target};
 use crate::auth::algorithm::Algorithm;
-use crate::auth::challenge::Challenges;
+use crate::auth::challenge::{Challenges, Invitation};
 use crate::auth::digestfile::DigestFile;
 use crate::auth::ephemeral::EphemeralModule;
 use crate::auth::groupfile::Groups;
@@ -152,23 +152,25 @@ impl<'c> Builder<'c> {
 
     fn realm(&mut self, realm: &config::Realm) -> Realm {
         let schemes = realm.challenges.iter().map(|challenge| challenge.scheme.clone());
+        let challenges = Challenges {
+            realm: realm.description.clone(),
+            schemes: realm
+                .challenges
+                .iter()
+                .map(|challenge| {
+                    let prefixed = challenge.application_prefix && realm.compat.application_prefix;
+                    (challenge.scheme.clone(), prefixed)
+                })
+                .collect(),
+            scope: realm.scope.clone(),
+            digest_algorithms: realm.digest.algorithms.clone(),
+            acr_values: realm.acr_values.clone(),
+            suppress_prompt: realm.suppress_browser_prompt,
+        };
         Realm {
             name: realm.name.as_str().into(),
-            challenges: Challenges {
-                realm: realm.description.clone(),
-                schemes: realm
-                    .challenges
-                    .iter()
-                    .map(|challenge| {
-                        let prefixed = challenge.application_prefix && realm.compat.application_prefix;
-                        (challenge.scheme.clone(), prefixed)
-                    })
-                    .collect(),
-                scope: realm.scope.clone(),
-                digest_algorithms: realm.digest.algorithms.clone(),
-                acr_values: realm.acr_values.clone(),
-                suppress_prompt: realm.suppress_browser_prompt,
-            },
+            invitation: Invitation::of(&challenges),
+            challenges,
             schemes: schemes.collect(),
             carriers: realm.carriers.clone(),
             anonymous: realm.anonymous.as_ref().map(|anonymous| anonymous.roles.clone()),

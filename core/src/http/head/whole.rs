@@ -1,7 +1,9 @@
 //! The short way through a head that arrives in one piece, as nearly all do.
 
-use super::{FIELD_LIMIT, HeadScanner, Places, State};
-use crate::http::fields::Span;
+use zeroize::Zeroizing;
+
+use super::{FIELD_LIMIT, FIRST_LINES, HeadScanner, Places, State};
+use crate::http::fields::{Line, Span};
 use crate::http::syntax::{is_query_byte, is_token_byte, value_run};
 
 impl HeadScanner {
@@ -18,8 +20,7 @@ impl HeadScanner {
             return None;
         }
         let places = places(bytes, self.limits.request_line)?;
-        self.buffer.0.reserve_exact(bytes.len());
-        self.buffer.0.extend_from_slice(bytes);
+        self.buffer.0 = Zeroizing::new(bytes.to_vec());
         self.places = places;
         (self.major, self.minor) = (1, 1);
         self.seen = bytes.len();
@@ -39,24 +40,28 @@ fn places(bytes: &[u8], request_line: usize) -> Option<Places> {
     if method == 0 || at(rest) - 2 > request_line {
         return None;
     }
-    let mut places = Places {
-        target: Span::of(method + 1, method + 1 + target),
-        ..Places::default()
-    };
-    loop {
-        if rest == b"\r\n" {
-            return Some(places);
-        }
+    let target = Span::of(method + 1, method + 1 + target);
+    let mut lines = Vec::with_capacity(FIRST_LINES);
+    while rest != b"\r\n" {
         let (start, name) = (at(rest), run(rest, is_token_byte));
         let value = behind(rest, name)?.strip_prefix(b":")?;
         let length = value_run(value);
-        if name == 0 || places.lines.len() >= FIELD_LIMIT {
+        if name == 0 || lines.len() >= FIELD_LIMIT {
             return None;
         }
-        places.name = Span::of(start, start + name);
-        places.end_line(at(value) + length);
+        let name = Span::of(start, start + name);
+        let value_end = at(value) + length;
+        lines.push(Line {
+            name,
+            value: name.next(1, value_end),
+        });
         rest = behind(value, length)?.strip_prefix(b"\r\n")?;
     }
+    Some(Places {
+        target,
+        lines,
+        name: Span::default(),
+    })
 }
 
 /// Returns the length of a target in the origin form, if one begins here.
