@@ -594,6 +594,7 @@ macro_rules! rows {
             renewal: [
                 m28_the_authorization_timeout_closes_the_socket,
                 m28_the_same_subject_stays,
+                m28_a_shorter_token_ends_the_socket_earlier,
                 m28_another_subject_ends_the_socket,
                 m28_a_socket_that_ends_is_not_renewed,
                 m28_a_bad_renewal_touches_nothing,

@@ -71,6 +71,18 @@ pub fn m28_the_same_subject_stays(world: &World) {
     assert!(!log.contains(&id) && !log.contains(&other));
 }
 
+/// M28: the new credential takes the place of the old one, even where it ends earlier.
+pub fn m28_a_shorter_token_ends_the_socket_earlier(world: &World) {
+    let stage = renewable().start(world);
+    let (mut client, id) = open(&stage, &by_token(&stage.token("alice")));
+    let shorter = stage.token("alice").expires_in(2 * SECOND).text();
+    let answer = stage
+        .connect()
+        .ask(&renewal().bearer(&shorter).field(SOCKET, &id));
+    assert_eq!(answer.status, 204);
+    client.expect_close(3000, "token expired");
+}
+
 /// M28: another subject is refused, and the socket that it named ends.
 pub fn m28_another_subject_ends_the_socket(world: &World) {
     let stage = renewable().start(world);
