@@ -48,8 +48,6 @@ pub enum Break {
 pub struct TlsInfo {
     /// The application protocol that ALPN selected, if any.
     pub alpn: Option<Vec<u8>>,
-    /// The server name that the client asked for, if any; none either where the TLS library does not tell.
-    pub server_name: Option<String>,
     /// Whether the session was resumed.
     pub resumed: bool,
 }

@@ -320,7 +320,6 @@ impl Tls {
         let common = self.session.common();
         TlsInfo {
             alpn: common.alpn_protocol().map(<[u8]>::to_vec),
-            server_name: None,
             resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }

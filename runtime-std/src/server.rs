@@ -401,7 +401,8 @@ impl Server {
         self.shared.wait_until_empty(grace);
     }
 
-    /// Ends every connection at once and waits for the server's threads.
+    /// Ends every connection at once. Waits for the threads that accept, and for at most a second for all
+    /// connections to be over; what is left of their threads then ends by itself.
     pub fn stop(self) {
         drop(self);
     }

@@ -438,10 +438,6 @@ fn dialed(remote: SocketAddr) -> Event {
 fn tls_info(tls: &rustls::Connection) -> TlsInfo {
     TlsInfo {
         alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
-        server_name: match tls {
-            rustls::Connection::Server(server) => server.server_name().map(str::to_owned),
-            rustls::Connection::Client(_) => None,
-        },
         resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
     }
 }

@@ -79,7 +79,7 @@ fn secured() -> (Stream, rustls::StreamOwned<ClientConnection, TcpStream>) {
         far
     });
     let event = next(&mut stream, false, &[], &mut Scratch::new());
-    assert!(matches!(event, Event::Secured(info) if info.server_name.as_deref() == Some("localhost")));
+    assert!(matches!(event, Event::Secured(_)));
     (stream, shaking.join().unwrap())
 }
 
